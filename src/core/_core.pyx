@@ -1,0 +1,636 @@
+# cython: language_level=3
+"""The whole boundary between Python and the C++ core: addresses and counts in, counts and codes out.
+
+Types and meanings are in _core.pyi. Every call that works on rows releases the interpreter lock.
+"""
+
+cimport cython
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdio cimport FILE, fclose, fflush
+from libc.string cimport memcpy
+from libcpp cimport bool as cbool
+from libcpp.map cimport map as cmap
+from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
+from libcpp.string cimport string
+from libcpp.utility cimport move, pair
+from libcpp.vector cimport vector
+
+from core cimport (
+    Array, ArrowArray, ArrowSchema, ChangeMode, Chunk, ChunkPlace, ChunkResult, Collector, CPacker, CProducer, CSelection, CSelector,
+    DictionaryRef, ErrorCount, Group, KeyMode, Kept, LogLine, PackOptions, PartitionAck, Partitioner, Pass, ProducerOptions, RowFailure,
+    SelectOptions, Type, api, collect, copy_block, copy_dictionary, import_array, json_refusal, list_dictionaries, load_, loaded, make_type,
+    measure_block, measure_dictionary, open_chunk, partition_of_, rewrite_json_, select_rows, watch_parent_,
+)
+
+import os
+
+cdef extern from "stdio.h":
+    FILE* fdopen(int, const char*)
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+cdef extern from *:
+    """
+    #if defined(__SANITIZE_ADDRESS__)
+    #define PENSTOCK_SANITIZED ", address and undefined-behaviour sanitizers"
+    #else
+    #define PENSTOCK_SANITIZED ""
+    #endif
+    #if defined(__clang__)
+    #define PENSTOCK_COMPILER "clang "
+    #else
+    #define PENSTOCK_COMPILER "gcc "
+    #endif
+    #if defined(__SSE2__)
+    #define PENSTOCK_SIMD "SSE2"
+    #elif defined(__ARM_NEON)
+    #define PENSTOCK_SIMD "NEON"
+    #else
+    #define PENSTOCK_SIMD "no SIMD"
+    #endif
+    #define PENSTOCK_BUILD PENSTOCK_COMPILER __VERSION__ ", C++17, " PENSTOCK_SIMD PENSTOCK_SANITIZED
+    """
+    const char* PENSTOCK_BUILD
+    const char* PENSTOCK_VERSION
+
+
+def version():
+    return PENSTOCK_VERSION.decode()
+
+
+def build():
+    return PENSTOCK_BUILD.decode()
+
+
+# --- librdkafka -------------------------------------------------------------------------------------------------------
+
+def load_librdkafka(str path):
+    cdef bytes encoded = os.fsencode(path)
+    cdef string why = load_(encoded)
+    if why.size():
+        raise ImportError(why.decode(errors="replace"))
+
+
+cdef int require_librdkafka() except -1:
+    if not loaded():
+        raise RuntimeError("librdkafka is not loaded; call load_librdkafka first")
+    return 0
+
+
+def librdkafka_version():
+    require_librdkafka()
+    return api.version_str().decode()
+
+
+def kafka_property_table():
+    require_librdkafka()
+    cdef int fd = os.memfd_create("penstock-properties")
+    cdef FILE* stream = fdopen(os.dup(fd), b"w")
+    api.conf_properties_show(stream)
+    fflush(stream)
+    fclose(stream)
+    with os.fdopen(fd, "rb") as file:
+        file.seek(0)
+        text = file.read().decode(errors="replace")
+    rows = []
+    for line in text.splitlines():
+        # name | C/P | range | default | importance | description
+        cells = [cell.strip() for cell in line.split(" | ")]
+        if len(cells) >= 6 and cells[1] in ("*", "C", "P"):
+            rows.append((cells[0], cells[1], cells[3], cells[2], cells[4]))
+    return rows
+
+
+def check_kafka_option(str name, str value):
+    require_librdkafka()
+    cdef char why[512]
+    cdef bytes n = name.encode()
+    cdef bytes v = value.encode()
+    cdef void* conf = api.conf_new()
+    cdef int code = api.conf_set(conf, n, v, why, sizeof(why))
+    api.conf_destroy(conf)
+    return None if code == 0 else (<bytes> why).decode(errors="replace").strip()
+
+
+def error_name(int code):
+    require_librdkafka()
+    return api.err2name(code).decode()
+
+
+def error_text(int code):
+    require_librdkafka()
+    return api.err2str(code).decode(errors="replace")
+
+
+cdef class MockCluster:
+    cdef void* handle
+    cdef void* cluster
+    cdef readonly str bootstrap_servers
+
+    def __cinit__(self, int brokers=1):
+        require_librdkafka()
+        cdef char why[512]
+        self.handle = api.create(0, api.conf_new(), why, sizeof(why))
+        if self.handle == NULL:
+            raise RuntimeError((<bytes> why).decode(errors="replace"))
+        with nogil:
+            self.cluster = api.mock_cluster_new(self.handle, brokers)
+        self.bootstrap_servers = api.mock_cluster_bootstraps(self.cluster).decode()
+
+    def create_topic(self, str name, int partitions):
+        cdef bytes n = name.encode()
+        cdef int code = api.mock_topic_create(self.cluster, n, partitions, 1)
+        if code:
+            raise RuntimeError(error_text(code))
+
+    def push_request_errors(self, short api_key, codes):
+        cdef vector[int] errors = codes
+        api.mock_push_request_errors_array(self.cluster, api_key, errors.size(), errors.data())
+
+    def set_rtt(self, int milliseconds, int broker=1):
+        api.mock_broker_set_rtt(self.cluster, broker, milliseconds)
+
+    def set_down(self, int broker=1):
+        api.mock_broker_set_down(self.cluster, broker)
+
+    def set_up(self, int broker=1):
+        api.mock_broker_set_up(self.cluster, broker)
+
+    def close(self):
+        if self.cluster != NULL:
+            with nogil:
+                api.mock_cluster_destroy(self.cluster)
+                api.destroy(self.handle)
+            self.cluster = NULL
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __dealloc__(self):
+        self.close()
+
+
+# --- pieces that stand alone ------------------------------------------------------------------------------------------
+
+_PARTITIONERS = {
+    "consistent": 0, "consistent_random": 1, "murmur2": 2, "murmur2_random": 3, "fnv1a": 4, "fnv1a_random": 5, "random": 6,
+}
+
+
+def partition_of(str partitioner, const uint8_t[:] key, int partitions):
+    cdef size_t size = key.shape[0]
+    return partition_of_(<Partitioner> <uint8_t> _PARTITIONERS[partitioner], &key[0] if size else NULL, size, partitions)
+
+
+def librdkafka_partition_of(str partitioner, const uint8_t[:] key, int partitions):
+    require_librdkafka()
+    cdef size_t size = key.shape[0]
+    cdef const void* bytes_ = &key[0] if size else <const void*> b""
+    if partitioner == "consistent":
+        return api.msg_partitioner_consistent(NULL, bytes_, size, partitions, NULL, NULL)
+    if partitioner == "consistent_random":
+        return api.msg_partitioner_consistent_random(NULL, bytes_, size, partitions, NULL, NULL)
+    if partitioner == "murmur2":
+        return api.msg_partitioner_murmur2(NULL, bytes_, size, partitions, NULL, NULL)
+    if partitioner == "murmur2_random":
+        return api.msg_partitioner_murmur2_random(NULL, bytes_, size, partitions, NULL, NULL)
+    if partitioner == "fnv1a":
+        return api.msg_partitioner_fnv1a(NULL, bytes_, size, partitions, NULL, NULL)
+    if partitioner == "fnv1a_random":
+        return api.msg_partitioner_fnv1a_random(NULL, bytes_, size, partitions, NULL, NULL)
+    raise ValueError(f"no partitioner {partitioner!r}")
+
+
+def rewrite_json(const uint8_t[:] text):
+    cdef string out
+    cdef string why
+    cdef size_t size = text.shape[0]
+    if not rewrite_json_(&text[0] if size else NULL, size, out, why):
+        raise ValueError(why.decode(errors="replace"))
+    return <bytes> out
+
+
+def watch_parent(int pidfd, int socket):
+    watch_parent_(pidfd, socket)
+
+
+def address_of(uint8_t[:] memory):
+    return <uintptr_t> &memory[0]
+
+
+def read_bytes(uintptr_t arena, int64_t position, int64_t size):
+    return (<const char*> (arena + position))[:size]
+
+
+# --- schema -----------------------------------------------------------------------------------------------------------
+
+cdef dict read_metadata(const char* encoded):
+    # int32 pairs, then for each: int32 length, key, int32 length, value
+    cdef dict found = {}
+    cdef int32_t pairs
+    cdef int32_t size
+    cdef int k
+    if encoded == NULL:
+        return found
+    memcpy(&pairs, encoded, 4)
+    encoded += 4
+    for k in range(pairs):
+        memcpy(&size, encoded, 4)
+        key = encoded[4:4 + size]
+        encoded += 4 + size
+        memcpy(&size, encoded, 4)
+        found[key] = encoded[4:4 + size]
+        encoded += 4 + size
+    return found
+
+
+cdef tuple read_schema(ArrowSchema* schema):
+    metadata = read_metadata(schema.metadata)
+    return (
+        schema.format.decode(),
+        schema.name.decode() if schema.name != NULL else "",
+        metadata.get(b"ARROW:extension:name", b"").decode(errors="replace"),
+        metadata.get(b"sql_type", b"").decode(errors="replace"),
+        tuple([read_schema(schema.children[c]) for c in range(schema.n_children)]),
+        read_schema(schema.dictionary) if schema.dictionary != NULL else None,
+    )
+
+
+def schema_spec(capsule):
+    return read_schema(<ArrowSchema*> PyCapsule_GetPointer(capsule, "arrow_schema"))
+
+
+cdef Type build_type(spec, str extension, str sql_type) except *:
+    format_, name, own_extension, own_sql_type, children, dictionary = spec
+    extension = own_extension or extension
+    sql_type = own_sql_type or sql_type
+    cdef Type t = make_type(format_.encode(), name.encode(), extension.encode(), sql_type.encode())
+    cdef int c
+    for c in range(len(children)):
+        # What a field says of its values holds for the values behind runs and dictionaries, and for nothing nested deeper.
+        inherits = format_ == "+r" and c == 1
+        t.children.push_back(build_type(children[c], extension if inherits else "", sql_type if inherits else ""))
+    if dictionary is not None:
+        t.dictionary = make_shared[Type](build_type(dictionary, extension, sql_type))
+    return t
+
+
+cdef class Schema:
+    cdef Type type
+    cdef readonly object spec
+
+    def __init__(self, spec):
+        self.spec = spec
+        self.type = build_type(spec, "", "")
+
+    def refusal(self, int column):
+        return json_refusal(self.type.children[column]).decode()
+
+
+cdef tuple buffers_of(Array& a):
+    # Equal buffers of live arrays: equal values. String views may share their first buffers, so they never count as known.
+    cdef size_t c
+    if a.variadic != NULL:
+        return (object(),)
+    children = tuple([buffers_of(a.children[c]) for c in range(a.children.size())])
+    return (<uintptr_t> a.validity, <uintptr_t> a.values, <uintptr_t> a.data, a.offset, a.length, children)
+
+
+cdef class Piece:
+    cdef Schema schema
+    cdef object keep
+    cdef Array array
+    cdef readonly int64_t rows
+
+    def __init__(self, Schema schema, capsule):
+        cdef ArrowArray* source = <ArrowArray*> PyCapsule_GetPointer(capsule, "arrow_array")
+        self.schema = schema
+        self.keep = capsule
+        self.array = import_array(schema.type, source[0])
+        self.rows = source.length
+
+    cdef vector[pair[const Type*, Array*]] dictionary_list(self):
+        cdef vector[pair[const Type*, Array*]] found
+        list_dictionaries(self.schema.type, self.array, found)
+        return found
+
+    def dictionaries(self):
+        cdef vector[pair[const Type*, Array*]] found = self.dictionary_list()
+        cdef size_t d
+        return [buffers_of(found[d].second.dictionary.get()[0]) for d in range(found.size())]
+
+    def set_dictionary_ids(self, ids):
+        cdef vector[pair[const Type*, Array*]] found = self.dictionary_list()
+        cdef size_t d
+        for d in range(found.size()):
+            found[d].second.dictionary_id = ids[d]
+
+    def measure(self, int64_t first, int64_t end):
+        cdef int64_t size
+        with nogil:
+            size = measure_block(self.schema.type, self.array, first, end)
+        return size
+
+    def copy(self, int64_t first, int64_t end, uintptr_t arena, int64_t position, dictionaries):
+        cdef vector[DictionaryRef] refs
+        cdef DictionaryRef ref
+        cdef int64_t size
+        for ref.position, ref.id in dictionaries:
+            refs.push_back(ref)
+        with nogil:
+            size = copy_block(self.schema.type, self.array, first, end, <uint8_t*> arena, position, refs)
+        return size
+
+    def measure_dictionary(self, size_t index):
+        cdef pair[const Type*, Array*] found = self.dictionary_list()[index]
+        cdef int64_t size
+        with nogil:
+            size = measure_dictionary(found.first.dictionary.get()[0], found.second.dictionary.get()[0])
+        return size
+
+    def copy_dictionary(self, size_t index, uintptr_t arena, int64_t position):
+        cdef pair[const Type*, Array*] found = self.dictionary_list()[index]
+        cdef int64_t size
+        with nogil:
+            size = copy_dictionary(found.first.dictionary.get()[0], found.second.dictionary.get()[0], <uint8_t*> arena, position)
+        return size
+
+
+# --- selection --------------------------------------------------------------------------------------------------------
+
+class RowError(Exception):
+    """A row that cannot be taken: (row, column, text)."""
+
+
+cdef object row_error(RowFailure& failure):
+    return RowError(failure.row, failure.column.decode(errors="replace"), failure.text.decode(errors="replace"))
+
+
+cdef class Selection:
+    cdef CSelection selection
+    cdef readonly int workers
+
+    @property
+    def rows(self):
+        return self.selection.rows
+
+    @property
+    def skipped(self):
+        return self.selection.skipped
+
+    @property
+    def nbytes(self):
+        return 48 + 4 * (self.selection.entries.size() + self.selection.repeats.size()) + 12 * self.selection.groups.size()
+
+    def copy(self, uintptr_t arena, int64_t position):
+        """Writes entries, repeats and groups; returns their positions, -1 for what is not there."""
+        cdef uint8_t* base = <uint8_t*> arena
+        cdef int64_t entries = -1
+        cdef int64_t repeats = -1
+        cdef size_t size
+        if not self.selection.entries.empty():
+            size = self.selection.entries.size() * 4
+            entries = position
+            memcpy(base + position, self.selection.entries.data(), size)
+            position = (position + <int64_t> size + 15) & ~15
+        if not self.selection.repeats.empty():
+            size = self.selection.repeats.size() * 4
+            repeats = position
+            memcpy(base + position, self.selection.repeats.data(), size)
+            position = (position + <int64_t> size + 15) & ~15
+        size = self.selection.groups.size() * sizeof(Group)
+        if size:
+            memcpy(base + position, self.selection.groups.data(), size)
+        return entries, repeats, position
+
+    def shares(self):
+        """For each owning worker: (worker, first group, groups, rows). Workers without rows are left out."""
+        cdef size_t g
+        result = []
+        for g in range(self.selection.groups.size()):
+            worker = max(self.selection.groups[g].partition, 0) % self.workers
+            count = self.selection.groups[g].count
+            if result and result[-1][0] == worker:
+                result[-1] = (worker, result[-1][1], result[-1][2] + 1, result[-1][3] + count)
+            else:
+                result.append((worker, g, 1, count))
+        return result
+
+
+cdef KeyMode key_mode(str name) except *:
+    if name == "json":
+        return KeyMode.json
+    return KeyMode.none if name == "none" else KeyMode.raw
+
+
+cdef class Selector:
+    cdef Schema schema
+    cdef unique_ptr[CSelector] selector
+    cdef int workers
+
+    def __init__(
+        self, Schema schema, *, str change, int change_column, str key, key_columns, int partition_column, str partitioner, int partitions,
+        int workers,
+    ):
+        cdef SelectOptions options
+        options.change = {"inserts": ChangeMode.inserts, "op": ChangeMode.op, "weight": ChangeMode.weight}[change]
+        options.change_column = change_column
+        options.key = key_mode(key)
+        options.key_columns = key_columns
+        options.partition_column = partition_column
+        options.partitioner = <Partitioner> <uint8_t> _PARTITIONERS[partitioner]
+        options.partitions = partitions
+        options.workers = workers
+        self.schema = schema
+        self.workers = max(workers, 1)
+        self.selector.reset(new CSelector(schema.type, options))
+
+    def select(self, Piece piece, int64_t first, int64_t end, str which, int32_t sticky):
+        cdef Selection result = Selection.__new__(Selection)
+        cdef RowFailure failure
+        cdef Pass pass_ = {"both": Pass.both, "deletes": Pass.deletes, "inserts": Pass.inserts}[which]
+        cdef cbool ok
+        result.workers = self.workers
+        with nogil:
+            ok = select_rows(self.selector.get()[0], piece.array, first, end, pass_, sticky, result.selection, failure)
+        if not ok:
+            raise row_error(failure)
+        return result
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+cdef class Packer:
+    cdef Schema schema
+    cdef unique_ptr[CPacker] packer
+
+    def __init__(self, Schema schema, *, row_columns, str key, key_columns, cbool array, int64_t buffer_size_records, int64_t max_payload):
+        cdef PackOptions options
+        options.array = array
+        options.buffer_size_records = buffer_size_records
+        options.max_payload = max_payload
+        options.key = key_mode(key)
+        self.schema = schema
+        self.packer.reset(new CPacker(schema.type, row_columns, key_columns, options))
+
+    cdef Chunk open(self, uintptr_t arena, place, Array* block) except *:
+        cdef ChunkPlace p
+        p.block, p.first_row, p.entries, p.repeats, p.groups, p.n_groups = place
+        return open_chunk(self.schema.type, <const uint8_t*> arena, p, block[0])
+
+    def collect(self, uintptr_t arena, place):
+        """The chunk's messages: (partition, key, value). Raises RowError with those before it as `messages`."""
+        cdef Array block
+        cdef Chunk chunk = self.open(arena, place, &block)
+        cdef unique_ptr[Collector] collector
+        cdef RowFailure failure
+        cdef cbool ok
+        cdef size_t k
+        collector.reset(new Collector(True))
+        with nogil:
+            ok = collect(self.packer.get()[0], chunk, collector.get()[0], failure)
+        cdef Group* groups = <Group*> (arena + <int64_t> place[4])
+        messages = []
+        for k in range(collector.get().kept.size()):
+            messages.append((
+                groups[collector.get().kept[k].group].partition,
+                <bytes> collector.get().kept[k].key if collector.get().kept[k].has_key else None,
+                <bytes> collector.get().kept[k].value,
+            ))
+        if not ok:
+            error = row_error(failure)
+            error.messages = messages
+            raise error
+        return messages
+
+    def measure(self, uintptr_t arena, place):
+        """Encodes and packs the chunk and drops what it makes: (messages, rows, bytes)."""
+        cdef Array block
+        cdef Chunk chunk = self.open(arena, place, &block)
+        cdef unique_ptr[Collector] collector
+        cdef RowFailure failure
+        cdef cbool ok
+        collector.reset(new Collector(False))
+        with nogil:
+            ok = collect(self.packer.get()[0], chunk, collector.get()[0], failure)
+        if not ok:
+            raise row_error(failure)
+        return collector.get().messages, collector.get().rows, collector.get().bytes
+
+
+cdef cbool signals_pending(void* producer) noexcept nogil:
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            (<Producer> producer).interruption = error
+            return True
+    return False
+
+
+cdef class Producer:
+    cdef unique_ptr[CProducer] producer
+    cdef object interruption
+
+    def __init__(
+        self, *, configuration, str topic, headers, int64_t window_messages, int64_t queue_bytes, int64_t slab_bytes, cbool check_signals,
+    ):
+        require_librdkafka()
+        cdef ProducerOptions options
+        cdef pair[string, string] option
+        cdef pair[string, pair[cbool, string]] header
+        for name, value in configuration:
+            option.first = name.encode()
+            option.second = value.encode()
+            options.configuration.push_back(option)
+        for name, value in headers:
+            header.first = name.encode()
+            header.second.first = value is not None
+            header.second.second = value or b""
+            options.headers.push_back(header)
+        options.topic = topic.encode()
+        options.window_messages = window_messages
+        options.queue_bytes = queue_bytes
+        options.slab_bytes = slab_bytes
+        if check_signals:
+            self.producer.reset(new CProducer(options, signals_pending, <void*> self))
+        else:
+            self.producer.reset(new CProducer(options, NULL, NULL))
+
+    def partitions(self, int timeout_ms):
+        """(partitions, 0), or (0, librdkafka's code)."""
+        cdef int32_t code = 0
+        cdef int32_t count
+        with nogil:
+            count = self.producer.get().partitions(timeout_ms, code)
+        return count, code
+
+    def produce(self, uint64_t id, Packer packer, uintptr_t arena, place):
+        cdef Array block
+        cdef Chunk chunk = packer.open(arena, place, &block)
+        self.interruption = None
+        try:
+            with nogil:
+                self.producer.get().produce(id, packer.packer.get()[0], chunk)
+        except RuntimeError:
+            if self.interruption is not None:
+                raise self.interruption from None
+            raise
+
+    def poll(self, int timeout_ms):
+        """Serves delivery reports for up to timeout_ms; the chunks that are complete now, see _core.pyi."""
+        cdef vector[unique_ptr[ChunkResult]] results
+        cdef ChunkResult* r
+        cdef size_t k
+        with nogil:
+            self.producer.get().poll(timeout_ms)
+        results = move(self.producer.get().take_results())
+        found = []
+        for k in range(results.size()):
+            r = results[k].get()
+            found.append((
+                r.id,
+                [(p.partition, p.messages, p.rows, p.bytes, p.first_offset, p.last_offset, p.unknown_offsets) for p in r.partitions],
+                [(e.first, error_name(e.first), e.second.rows, e.second.messages, e.second.example.decode(errors="replace")) for e in r.errors],
+                r.null_keys,
+                (r.failure.row, r.failure.column.decode(errors="replace"), r.failure.text.decode(errors="replace")) if r.failed else None,
+            ))
+        return found
+
+    @property
+    def event_fd(self):
+        return self.producer.get().event_fd()
+
+    @property
+    def outstanding(self):
+        return self.producer.get().outstanding()
+
+    @property
+    def slab_bytes(self):
+        return self.producer.get().slab_bytes()
+
+    def purge(self):
+        with nogil:
+            self.producer.get().purge()
+
+    def fatal(self):
+        cdef int32_t code = 0
+        cdef string why = self.producer.get().fatal(code)
+        return None if code == 0 else (code, why.decode(errors="replace"))
+
+    def log(self):
+        cdef vector[LogLine] lines = self.producer.get().take_log()
+        return [(l.level, l.facility.decode(errors="replace"), l.text.decode(errors="replace")) for l in lines]
+
+    @property
+    def last_error(self):
+        return self.producer.get().last_error().decode(errors="replace")
+
+    def close(self):
+        with nogil:
+            self.producer.reset()

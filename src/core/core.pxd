@@ -1,0 +1,231 @@
+# What _core.pyx uses of the C++ core. Declared only as far as it is called.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdio cimport FILE
+from libcpp cimport bool as cbool
+from libcpp.map cimport map as cmap
+from libcpp.memory cimport shared_ptr, unique_ptr
+from libcpp.string cimport string
+from libcpp.utility cimport pair
+from libcpp.vector cimport vector
+
+
+cdef extern from "arrow.hpp" nogil:
+    struct ArrowSchema:
+        const char* format
+        const char* name
+        const char* metadata
+        int64_t flags
+        int64_t n_children
+        ArrowSchema** children
+        ArrowSchema* dictionary
+    struct ArrowArray:
+        int64_t length
+        int64_t offset
+
+
+cdef extern from "arrow.hpp" namespace "penstock" nogil:
+    cdef cppclass Type:
+        string name
+        vector[Type] children
+        shared_ptr[Type] dictionary
+    cdef cppclass Array:
+        int64_t length
+        int64_t offset
+        const uint8_t* validity
+        const uint8_t* values
+        const uint8_t* data
+        const uint8_t* const* variadic
+        uint64_t dictionary_id
+        vector[Array] children
+        shared_ptr[Array] dictionary
+    Type make_type(const string&, const string&, const string&, const string&)
+    Array import_array(const Type&, const ArrowArray&) except +
+    void list_dictionaries(const Type&, Array&, vector[pair[const Type*, Array*]]&)
+
+
+cdef extern from "block.hpp" namespace "penstock" nogil:
+    struct DictionaryRef:
+        int64_t position
+        uint64_t id
+    int64_t measure_block(const Type&, const Array&, int64_t, int64_t)
+    int64_t measure_dictionary(const Type&, const Array&)
+    int64_t copy_block(const Type&, const Array&, int64_t, int64_t, uint8_t*, int64_t, const vector[DictionaryRef]&)
+    int64_t copy_dictionary(const Type&, const Array&, uint8_t*, int64_t)
+
+
+cdef extern from "json.hpp" namespace "penstock" nogil:
+    string json_refusal(const Type&)
+
+
+cdef extern from "variant.hpp" namespace "penstock" nogil:
+    cbool rewrite_json_ "penstock::rewrite_json"(const uint8_t*, size_t, string&, string&)
+
+
+cdef extern from "hash.hpp" namespace "penstock" nogil:
+    enum class Partitioner(uint8_t):
+        consistent
+        consistent_random
+        murmur2
+        murmur2_random
+        fnv1a
+        fnv1a_random
+        random
+    int32_t partition_of_ "penstock::partition_of"(Partitioner, const uint8_t*, size_t, int32_t)
+
+
+cdef extern from "select.hpp" namespace "penstock" nogil:
+    struct Group:
+        int32_t partition
+        uint32_t first
+        uint32_t count
+    struct RowFailure:
+        int64_t row
+        string column
+        string text
+    enum class ChangeMode(uint8_t):
+        inserts
+        op
+        weight
+    enum class Pass(uint8_t):
+        both
+        deletes
+        inserts
+    enum class KeyMode(uint8_t):
+        none
+        json
+        raw
+    struct SelectOptions:
+        ChangeMode change
+        int change_column
+        KeyMode key
+        vector[int] key_columns
+        int partition_column
+        Partitioner partitioner
+        int32_t partitions
+        int32_t workers
+    struct CSelection "penstock::Selection":
+        cbool all_in_order
+        vector[uint32_t] entries
+        vector[uint32_t] repeats
+        vector[Group] groups
+        int64_t rows
+        int64_t skipped
+    cdef cppclass CSelector "penstock::Selector":
+        CSelector(const Type&, const SelectOptions&) except +
+
+
+cdef extern from "pack.hpp" namespace "penstock" nogil:
+    struct PackOptions:
+        cbool array
+        int64_t buffer_size_records
+        int64_t max_payload
+        KeyMode key
+    struct Chunk:
+        pass
+    cdef cppclass CPacker "penstock::Packer":
+        CPacker(const Type&, const vector[int]&, const vector[int]&, const PackOptions&) except +
+
+
+cdef extern from "produce.hpp" namespace "penstock" nogil:
+    struct ProducerOptions:
+        vector[pair[string, string]] configuration
+        string topic
+        vector[pair[string, pair[cbool, string]]] headers
+        int64_t window_messages
+        int64_t queue_bytes
+        int64_t slab_bytes
+    struct PartitionAck:
+        int32_t partition
+        int64_t messages
+        int64_t rows
+        int64_t bytes
+        int64_t first_offset
+        int64_t last_offset
+        int64_t unknown_offsets
+    struct ErrorCount:
+        int64_t rows
+        int64_t messages
+        string example
+    struct ChunkResult:
+        uint64_t id
+        vector[PartitionAck] partitions
+        cmap[int32_t, ErrorCount] errors
+        int64_t null_keys
+        cbool failed
+        RowFailure failure
+    struct LogLine:
+        int level
+        string facility
+        string text
+    cdef cppclass CProducer "penstock::Producer":
+        CProducer(const ProducerOptions&, cbool (*)(void*) noexcept nogil, void*) except +
+        int32_t partitions(int, int32_t&)
+        void produce(uint64_t, CPacker&, const Chunk&) except +
+        void poll(int)
+        vector[unique_ptr[ChunkResult]] take_results()
+        int event_fd()
+        void purge()
+        int64_t outstanding()
+        int64_t slab_bytes()
+        string fatal(int32_t&)
+        vector[LogLine] take_log()
+        string last_error()
+
+
+cdef extern from "boundary.hpp" namespace "penstock" nogil:
+    cbool select_rows(CSelector&, const Array&, int64_t, int64_t, Pass, int32_t, CSelection&, RowFailure&) except +
+    struct ChunkPlace:
+        int64_t block
+        int64_t first_row
+        int64_t entries
+        int64_t repeats
+        int64_t groups
+        int64_t n_groups
+    Chunk open_chunk(const Type&, const uint8_t*, const ChunkPlace&, Array&) except +
+    cdef cppclass Kept "penstock::Collector::Kept":
+        size_t group
+        string value
+        cbool has_key
+        string key
+        uint32_t rows
+    cdef cppclass Collector:
+        Collector(cbool)
+        vector[Kept] kept
+        int64_t messages
+        int64_t rows
+        int64_t bytes
+    cbool collect(CPacker&, const Chunk&, Collector&, RowFailure&) except +
+
+
+cdef extern from "rdkafka.hpp" namespace "penstock::rk" nogil:
+    string load_ "penstock::rk::load"(const char*)
+    cbool loaded()
+    struct Api:
+        void* (*conf_new)() noexcept nogil
+        void (*conf_destroy)(void*) noexcept nogil
+        int (*conf_set)(void*, const char*, const char*, char*, size_t) noexcept nogil
+        void (*conf_properties_show)(FILE*) noexcept nogil
+        void* (*create)(int, void*, char*, size_t) noexcept nogil
+        void (*destroy)(void*) noexcept nogil
+        const char* (*err2name)(int) noexcept nogil
+        const char* (*err2str)(int) noexcept nogil
+        const char* (*version_str)() noexcept nogil
+        int32_t (*msg_partitioner_consistent)(const void*, const void*, size_t, int32_t, void*, void*) noexcept nogil
+        int32_t (*msg_partitioner_consistent_random)(const void*, const void*, size_t, int32_t, void*, void*) noexcept nogil
+        int32_t (*msg_partitioner_murmur2)(const void*, const void*, size_t, int32_t, void*, void*) noexcept nogil
+        int32_t (*msg_partitioner_murmur2_random)(const void*, const void*, size_t, int32_t, void*, void*) noexcept nogil
+        int32_t (*msg_partitioner_fnv1a)(const void*, const void*, size_t, int32_t, void*, void*) noexcept nogil
+        int32_t (*msg_partitioner_fnv1a_random)(const void*, const void*, size_t, int32_t, void*, void*) noexcept nogil
+        void* (*mock_cluster_new)(void*, int) noexcept nogil
+        void (*mock_cluster_destroy)(void*) noexcept nogil
+        const char* (*mock_cluster_bootstraps)(const void*) noexcept nogil
+        int (*mock_topic_create)(void*, const char*, int, int) noexcept nogil
+        void (*mock_push_request_errors_array)(void*, short, size_t, const int*) noexcept nogil
+        int (*mock_broker_set_rtt)(void*, int32_t, int) noexcept nogil
+        int (*mock_broker_set_down)(void*, int32_t) noexcept nogil
+        int (*mock_broker_set_up)(void*, int32_t) noexcept nogil
+    Api api
+
+
+cdef extern from "watch.hpp" namespace "penstock" nogil:
+    void watch_parent_ "penstock::watch_parent"(int, int)

@@ -1,0 +1,126 @@
+// Dates, times and timestamps as text: `2023-09-28`, `23:21:15.123`, `2018-06-20 13:37:03.000001+00:00`.
+//
+// The fraction of a second is left out when zero, else 3, 6 or 9 digits, the fewest that are exact. Years outside 0000..9999 carry a
+// sign and at least four digits. Calendar arithmetic: proleptic Gregorian, from days since 1970-01-01, in 64 bits so that every
+// timestamp that Arrow can hold has a form.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "number.hpp"
+
+namespace penstock {
+
+// "00".."99", two bytes each.
+struct TwoDigits {
+  char text[200];
+  constexpr TwoDigits() : text() {
+    for (int i = 0; i < 100; ++i) {
+      text[2 * i] = static_cast<char>('0' + i / 10);
+      text[2 * i + 1] = static_cast<char>('0' + i % 10);
+    }
+  }
+};
+inline constexpr TwoDigits two_digits;
+
+inline char* write_2(char* to, uint32_t v) {
+  std::memcpy(to, two_digits.text + 2 * v, 2);
+  return to + 2;
+}
+
+// The day last written: rows of a column mostly fall on few days.
+struct DayText {
+  int64_t day = INT64_MIN;
+  uint8_t size = 0;
+  char text[32];
+};
+
+inline char* write_day(char* to, int64_t day) {
+  // Civil date from a day number: eras of 400 years that begin on 1 March.
+  const int64_t z = day + 719468;
+  const int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+  const auto doe = static_cast<uint32_t>(z - era * 146097);
+  const uint32_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+  const uint32_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+  const uint32_t mp = (5 * doy + 2) / 153;
+  const uint32_t d = doy - (153 * mp + 2) / 5 + 1;
+  const uint32_t m = mp < 10 ? mp + 3 : mp - 9;
+  const int64_t y = static_cast<int64_t>(yoe) + era * 400 + (m <= 2 ? 1 : 0);
+  if (y >= 0 && y <= 9999) {
+    to = write_2(to, static_cast<uint32_t>(y / 100));
+    to = write_2(to, static_cast<uint32_t>(y % 100));
+  } else {
+    *to++ = y < 0 ? '-' : '+';
+    const uint64_t size = static_cast<uint64_t>(y < 0 ? -y : y);
+    if (size < 1000) *to++ = '0';
+    if (size < 100) *to++ = '0';
+    if (size < 10) *to++ = '0';
+    to = write_uint(to, size);
+  }
+  *to++ = '-';
+  to = write_2(to, m);
+  *to++ = '-';
+  return write_2(to, d);
+}
+
+inline char* write_day(char* to, int64_t day, DayText& last) {
+  if (day != last.day) {
+    last.size = static_cast<uint8_t>(write_day(last.text, day) - last.text);
+    last.day = day;
+  }
+  std::memcpy(to, last.text, sizeof last.text);
+  return to + last.size;
+}
+
+// 0 <= second < 86400, 0 <= nanos < 1e9
+inline char* write_clock(char* to, uint32_t second, uint32_t nanos) {
+  const uint32_t minutes = second / 60;
+  to = write_2(to, minutes / 60);
+  *to++ = ':';
+  to = write_2(to, minutes % 60);
+  *to++ = ':';
+  to = write_2(to, second % 60);
+  if (nanos == 0) return to;
+  *to++ = '.';
+  const auto three = [&to](uint32_t v) {
+    *to++ = static_cast<char>('0' + v / 100);
+    to = write_2(to, v % 100);
+  };
+  const uint32_t micros = nanos / 1000;
+  three(micros / 1000);
+  if (nanos % 1000000 == 0) return to;
+  three(micros % 1000);
+  if (nanos % 1000 == 0) return to;
+  three(nanos % 1000);
+  return to;
+}
+
+// `value` in units of which a second has `per_second`; `Per` is a constant so that the divisions are multiplications.
+template <int64_t Per>
+inline char* write_timestamp(char* to, int64_t value, bool zoned, DayText& last) {
+  int64_t second = value / Per;
+  int64_t rest = value % Per;
+  if (rest < 0) {
+    rest += Per;
+    second -= 1;
+  }
+  int64_t day = second / 86400;
+  int64_t of_day = second % 86400;
+  if (of_day < 0) {
+    of_day += 86400;
+    day -= 1;
+  }
+  *to++ = '"';
+  to = write_day(to, day, last);
+  *to++ = ' ';
+  to = write_clock(to, static_cast<uint32_t>(of_day), static_cast<uint32_t>(rest * (1000000000 / Per)));
+  if (zoned) {
+    std::memcpy(to, "+00:00", 6);
+    to += 6;
+  }
+  *to++ = '"';
+  return to;
+}
+
+}  // namespace penstock

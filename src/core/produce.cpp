@@ -1,0 +1,405 @@
+#include "produce.hpp"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace penstock {
+
+using rk::api;
+
+namespace {
+
+// Messages for librdkafka at a time: enough to make its locks cheap, few enough that their bytes are still in the L2 cache.
+constexpr size_t most_batch_messages = 1024;
+
+constexpr size_t least_slab = size_t{64} << 10;
+constexpr size_t most_slab = size_t{2} << 20;
+constexpr size_t most_log_lines = 1000;
+
+std::string name_of(int32_t code) { return api.err2str(code); }
+
+}  // namespace
+
+Producer::Producer(const ProducerOptions& options, bool (*interrupted)(void*), void* interrupted_with)
+    : options_(options), interrupted_(interrupted), interrupted_with_(interrupted_with) {
+  // A sixteenth of the budget each, so that some are on their way while others are written.
+  slab_size_ = std::clamp(static_cast<size_t>(options_.slab_bytes / 16), least_slab, most_slab);
+  char why[512];
+  void* const conf = api.conf_new();
+  for (const auto& [name, value] : options_.configuration) {
+    if (api.conf_set(conf, name.c_str(), value.c_str(), why, sizeof why) != 0) {
+      api.conf_destroy(conf);
+      throw std::invalid_argument(why);
+    }
+  }
+  api.conf_set_opaque(conf, this);
+  api.conf_set_dr_msg_cb(conf, on_delivery);
+  api.conf_set_error_cb(conf, on_error);
+  api.conf_set_log_cb(conf, on_log);
+  rk_ = api.create(rk::type_producer, conf, why, sizeof why);
+  if (rk_ == nullptr) {
+    api.conf_destroy(conf);
+    throw std::invalid_argument(why);
+  }
+  topic_ = api.topic_new(rk_, options_.topic.c_str(), nullptr);
+  if (topic_ == nullptr) {
+    api.destroy(rk_);
+    throw std::invalid_argument("topic \"" + options_.topic + "\" is refused by librdkafka");
+  }
+  if (!options_.headers.empty()) {
+    headers_ = api.headers_new(options_.headers.size());
+    for (const auto& [name, value] : options_.headers) {
+      api.header_add(headers_, name.c_str(), static_cast<ssize_t>(name.size()), value.first ? value.second.data() : nullptr,
+                     value.first ? static_cast<ssize_t>(value.second.size()) : 0);
+    }
+  }
+  event_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  main_queue_ = api.queue_get_main(rk_);
+  const uint64_t one = 1;
+  api.queue_io_event_enable(main_queue_, event_fd_, &one, sizeof one);
+}
+
+Producer::~Producer() {
+  // Reports still to come would find freed records: purge first, and serve what that gives.
+  purge();
+  for (int tries = 0; outstanding_ > 0 && tries < 100; ++tries) api.poll(rk_, 10);
+  api.queue_io_event_enable(main_queue_, -1, nullptr, 0);
+  api.queue_destroy(main_queue_);
+  if (headers_ != nullptr) api.headers_destroy(headers_);
+  api.topic_destroy(topic_);
+  api.destroy(rk_);
+  close(event_fd_);
+}
+
+void Producer::on_delivery(void*, const rk::Message* m, void* opaque) { static_cast<Producer*>(opaque)->delivered(*m); }
+
+void Producer::on_error(void*, int code, const char* reason, void* opaque) {
+  static_cast<Producer*>(opaque)->last_error_ = name_of(code) + ": " + reason;
+}
+
+void Producer::on_log(const void* rk, int level, const char* facility, const char* text) {
+  auto* const self = static_cast<Producer*>(api.opaque(rk));
+  const std::lock_guard<std::mutex> guard(self->log_lock_);
+  if (self->log_.size() < most_log_lines) self->log_.push_back({level, facility, text});
+}
+
+std::vector<LogLine> Producer::take_log() {
+  const std::lock_guard<std::mutex> guard(log_lock_);
+  std::vector<LogLine> lines(log_.begin(), log_.end());
+  log_.clear();
+  return lines;
+}
+
+int32_t Producer::partitions(int timeout_ms, int32_t& code) {
+  const rk::Metadata* metadata = nullptr;
+  code = api.metadata(rk_, 0, topic_, &metadata, timeout_ms);
+  if (code != 0) return 0;
+  int32_t count = 0;
+  code = rk::err_unknown_topic_or_part;
+  for (int t = 0; t < metadata->topic_count; ++t) {
+    const rk::MetadataTopic& topic = metadata->topics[t];
+    if (options_.topic != topic.topic) continue;
+    code = topic.err;
+    count = topic.partition_count;
+    for (int p = 0; p < topic.partition_count && code == 0; ++p) {
+      // A partition without a leader right after the topic was created: not ready yet.
+      if (topic.partitions[p].leader < 0) code = rk::err_leader_not_available;
+    }
+  }
+  api.metadata_destroy(metadata);
+  if (code == 0 && count == 0) code = rk::err_leader_not_available;
+  return code == 0 ? count : 0;
+}
+
+void Producer::produce(uint64_t id, Packer& packer, const Chunk& chunk) {
+  auto working = std::make_unique<Working>();
+  working->result.id = id;
+  working->result.partitions.resize(chunk.n_groups);
+  for (size_t g = 0; g < chunk.n_groups; ++g) working->result.partitions[g].partition = chunk.groups[g].partition;
+  now_ = working.get();
+  chunks_.emplace(id, std::move(working));
+  const auto done = [this] {
+    Working* const chunk_done = now_;
+    chunk_done->packed = true;
+    now_ = nullptr;
+    if (chunk_done->pending == 0) settle(*chunk_done);
+  };
+  try {
+    packer.pack(chunk, *this);
+  } catch (const RowFailure& failure) {
+    flush_batch();
+    now_->result.failed = true;
+    now_->result.failure = failure;
+  } catch (...) {
+    drop_batch();
+    done();
+    throw;
+  }
+  done();
+}
+
+// Messages of the batch belong together: one partition, one call.
+void Producer::flush_batch() {
+  while (batch_from_ < batch_.size()) {
+    // Never more than fits: librdkafka refuses message by message, and one refused amid others would change their order.
+    rk::Message* const first = &batch_[batch_from_];
+    const size_t left = batch_.size() - batch_from_;
+    const int64_t free_messages = options_.window_messages - outstanding_;
+    const int64_t free_bytes = options_.queue_bytes - outstanding_bytes_;
+    size_t count = 0;
+    for (int64_t bytes = 0; count < left && static_cast<int64_t>(count) < free_messages; ++count) {
+      bytes += static_cast<int64_t>(first[count].len + first[count].key_len);
+      if (bytes > free_bytes) break;
+    }
+    if (count == 0 && outstanding_ > 0) {
+      wait();
+      continue;
+    }
+    if (count == 0) count = 1;  // alone in an empty queue: larger than our share, let librdkafka judge
+    if (headers_ != nullptr) {
+      send_one(*first);
+      batch_from_ += 1;
+      continue;
+    }
+    for (size_t k = 0; k < count; ++k) {
+      outstanding_ += 1;
+      outstanding_bytes_ += static_cast<int64_t>(first[k].len + first[k].key_len);
+    }
+    const auto taken = static_cast<size_t>(api.produce_batch(topic_, first->partition, 0, first, static_cast<int>(count)));
+    size_t full = 0;
+    if (taken != count) {
+      // Those that met a full queue move, in their order, to the end of this stretch; anything else has failed.
+      std::vector<rk::Message> again;
+      for (size_t k = 0; k < count; ++k) {
+        rk::Message m = first[k];
+        if (m.err == 0) continue;
+        outstanding_ -= 1;
+        outstanding_bytes_ -= static_cast<int64_t>(m.len + m.key_len);
+        if (m.err == rk::err_queue_full && (outstanding_ > 0 || taken > 0)) {
+          m.err = 0;
+          again.push_back(m);
+        } else {
+          report(*static_cast<Record*>(m.opaque), m.err, -1, 0);
+        }
+      }
+      full = again.size();
+      std::copy(again.begin(), again.end(), first + (count - full));
+    }
+    batch_from_ += count - full;
+    if (full > 0) wait();
+  }
+  batch_.clear();
+  batch_from_ = 0;
+  batch_bytes_ = 0;
+  api.poll(rk_, 0);
+}
+
+// After an interruption: what librdkafka has not been given is not sent any more.
+void Producer::drop_batch() {
+  for (size_t k = batch_from_; k < batch_.size(); ++k) report(*static_cast<Record*>(batch_[k].opaque), rk::err_purge_queue, -1, 0);
+  batch_.clear();
+  batch_from_ = 0;
+  batch_bytes_ = 0;
+}
+
+// With headers: librdkafka takes them one message at a time.
+void Producer::send_one(rk::Message& m) {
+  for (;;) {
+    rk::Vu v[7];
+    size_t n = 0;
+    v[n].type = rk::vu_topic;
+    v[n++].u.pointer = topic_;
+    v[n].type = rk::vu_partition;
+    v[n++].u.i32 = m.partition;
+    v[n].type = rk::vu_flags;
+    v[n++].u.i32 = 0;
+    v[n].type = rk::vu_value;
+    v[n].u.bytes.data = m.payload;
+    v[n++].u.bytes.size = m.len;
+    if (m.key != nullptr) {
+      v[n].type = rk::vu_key;
+      v[n].u.bytes.data = m.key;
+      v[n++].u.bytes.size = m.key_len;
+    }
+    v[n].type = rk::vu_opaque;
+    v[n++].u.pointer = m.opaque;
+    void* const headers = api.headers_copy(headers_);
+    v[n].type = rk::vu_headers;
+    v[n++].u.pointer = headers;
+    void* const error = api.produceva(rk_, v, n);
+    if (error == nullptr) {
+      outstanding_ += 1;
+      outstanding_bytes_ += static_cast<int64_t>(m.len + m.key_len);
+      return;
+    }
+    const int code = api.error_code(error);
+    api.error_destroy(error);
+    api.headers_destroy(headers);  // ours again when the call fails
+    if (code != rk::err_queue_full || outstanding_ == 0) return report(*static_cast<Record*>(m.opaque), code, -1, 0);
+    wait();
+  }
+}
+
+void Producer::wait() {
+  api.poll(rk_, 20);
+  if (interrupted_ != nullptr && interrupted_(interrupted_with_)) throw Interrupted{};
+}
+
+void Producer::poll(int timeout_ms) { api.poll(rk_, timeout_ms); }
+
+Producer::Record& Producer::record_for(const Message& m) {
+  std::deque<Record>& records = now_->records;
+  if (!records.empty()) {
+    Record& last = records.back();
+    // Singles of a slab and group share a record. Copies of one row share one too, which ends where `open` does.
+    const bool same = last.slab == m.slab && last.group == m.group && last.single == m.single;
+    if (same && m.single) return last;
+  }
+  records.emplace_back();
+  Record& record = records.back();
+  record.chunk = now_;
+  record.slab = m.slab;
+  record.group = m.group;
+  record.single = m.single;
+  record.rows = m.single ? 0 : m.rows;
+  record.open = m.open;
+  return record;
+}
+
+void Producer::message(const Message& m) {
+  Record& record = record_for(m);
+  record.pending += 1;
+  now_->pending += 1;
+  m.slab->pending += 1;
+  if (m.key == nullptr && m.single) now_->result.null_keys += 1;
+  rk::Message out{};
+  out.partition = now_->result.partitions[m.group].partition;
+  out.payload = const_cast<uint8_t*>(m.value);
+  out.len = m.value_size;
+  out.key = const_cast<uint8_t*>(m.key);
+  out.key_len = m.key != nullptr ? m.key_size : 0;
+  out.opaque = &record;
+  batch_.push_back(out);
+  batch_bytes_ += static_cast<int64_t>(m.value_size);
+  // Large messages go at once, so that sending overlaps with encoding the next one.
+  if (batch_.size() >= most_batch_messages || batch_bytes_ >= static_cast<int64_t>(least_slab) * 4) flush_batch();
+}
+
+void Producer::end_group() { flush_batch(); }
+
+void Producer::delivered(const rk::Message& m) {
+  outstanding_ -= 1;
+  outstanding_bytes_ -= static_cast<int64_t>(m.len + m.key_len);
+  report(*static_cast<Record*>(m.opaque), m.err, m.offset, m.len + m.key_len);
+}
+
+void Producer::report(Record& record, int32_t code, int64_t offset, size_t bytes) {
+  Working& chunk = *record.chunk;
+  record.pending -= 1;
+  PartitionAck& ack = chunk.result.partitions[record.group];
+  if (code == 0) {
+    ack.messages += 1;
+    ack.bytes += static_cast<int64_t>(bytes);
+    if (record.single) ack.rows += 1;
+    if (offset < 0) {
+      ack.unknown_offsets += 1;
+    } else {
+      if (ack.first_offset < 0 || offset < ack.first_offset) ack.first_offset = offset;
+      if (offset > ack.last_offset) ack.last_offset = offset;
+    }
+  } else {
+    ErrorCount& error = chunk.result.errors[code];
+    error.messages += 1;
+    if (record.single) error.rows += 1;
+    if (error.example.empty()) error.example = options_.topic + "[" + std::to_string(ack.partition) + "]: " + name_of(code);
+    record.failed += 1;
+    record.code = code;
+  }
+  Slab* const slab = record.slab;
+  slab->pending -= 1;
+  if (slab->pending == 0 && slab->sealed) release(slab);
+  chunk.pending -= 1;
+  if (chunk.pending == 0 && chunk.packed) settle(chunk);
+}
+
+// All reports are in: rows that share messages are counted now. A row counts once, and only when every copy of it arrived.
+void Producer::settle(Working& chunk) {
+  ChunkResult& result = chunk.result;
+  int32_t carried = 0;  // code of a failure in an earlier record that the first row of this one began in
+  for (const Record& record : chunk.records) {
+    if (record.single) continue;
+    const bool lost = record.failed > 0;
+    int64_t rows = record.rows;
+    if (!lost && carried != 0 && rows > 0) {
+      result.errors[carried].rows += 1;
+      rows -= 1;
+    }
+    if (lost) {
+      result.errors[record.code].rows += rows;
+    } else {
+      result.partitions[record.group].rows += rows;
+    }
+    // A row that still goes on keeps its failure; one that ended here leaves none.
+    const int32_t before = carried;
+    carried = !record.open ? 0 : (lost ? record.code : (record.rows > 0 ? 0 : before));
+  }
+  const uint64_t id = result.id;
+  results_.push_back(std::make_unique<ChunkResult>(std::move(result)));
+  chunks_.erase(id);
+}
+
+std::vector<std::unique_ptr<ChunkResult>> Producer::take_results() {
+  std::vector<std::unique_ptr<ChunkResult>> taken;
+  taken.swap(results_);
+  return taken;
+}
+
+void Producer::purge() {
+  api.purge(rk_, rk::purge_queue_and_inflight);
+  api.poll(rk_, 0);
+}
+
+std::string Producer::fatal(int32_t& code) const {
+  char why[512] = "";
+  code = api.fatal_error(rk_, why, sizeof why);
+  return code == 0 ? "" : why;
+}
+
+Slab* Producer::take_slab(size_t size) {
+  const size_t wanted = std::max(size, slab_size_);
+  // With nothing in flight there is nothing to wait for: one message larger than the whole budget still gets its slab.
+  while (slab_bytes_ + static_cast<int64_t>(wanted) > options_.slab_bytes && (wanted != slab_size_ || free_slabs_.empty())) {
+    if (!batch_.empty()) flush_batch();
+    if (outstanding_ == 0) break;
+    wait();
+  }
+  if (wanted == slab_size_ && !free_slabs_.empty()) {
+    Slab* const slab = free_slabs_.back();  // the last one used is the warmest
+    free_slabs_.pop_back();
+    slab->sealed = false;
+    return slab;
+  }
+  slabs_.push_back(std::make_unique<Slab>(wanted));
+  slab_bytes_ += static_cast<int64_t>(wanted);
+  return slabs_.back().get();
+}
+
+void Producer::seal_slab(Slab* slab) {
+  slab->sealed = true;
+  if (slab->pending == 0) release(slab);
+}
+
+void Producer::release(Slab* slab) {
+  if (slab->size == slab_size_) {
+    free_slabs_.push_back(slab);
+    return;
+  }
+  slab_bytes_ -= static_cast<int64_t>(slab->size);
+  slabs_.erase(std::find_if(slabs_.begin(), slabs_.end(), [slab](const auto& s) { return s.get() == slab; }));
+}
+
+}  // namespace penstock

@@ -1,0 +1,169 @@
+// One librdkafka producer: messages go in without being copied, delivery reports are counted per chunk, a full queue means wait.
+//
+// Everything here runs in the one thread that packs, polls and reads the results; librdkafka's own threads only reach the log.
+// Who owns what: slabs are the producer's until every message in them has its delivery report; a chunk's block and entries in the
+// arena are read only while the chunk is packed; keys are copied by librdkafka.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pack.hpp"
+#include "rdkafka.hpp"
+
+namespace penstock {
+
+struct ProducerOptions {
+  std::vector<std::pair<std::string, std::string>> configuration;  // librdkafka's names and values
+  std::string topic;
+  std::vector<std::pair<std::string, std::pair<bool, std::string>>> headers;  // name, (has a value, value): on every message
+  int64_t window_messages = 65536;  // most messages without a delivery report
+  int64_t queue_bytes = 0;          // most bytes of keys and values without one; below librdkafka's own queue limit
+  int64_t slab_bytes = 0;           // most bytes of slabs
+};
+
+// What the broker said of one partition's messages of one chunk.
+struct PartitionAck {
+  int32_t partition = -1;
+  int64_t messages = 0;
+  int64_t rows = 0;
+  int64_t bytes = 0;           // keys and values of acknowledged messages
+  int64_t first_offset = -1;
+  int64_t last_offset = -1;
+  int64_t unknown_offsets = 0; // acknowledged, but the broker named no offset
+};
+
+struct ErrorCount {
+  int64_t rows = 0;
+  int64_t messages = 0;
+  std::string example;
+};
+
+// Everything about a chunk, complete once all of its messages have a delivery report.
+struct ChunkResult {
+  uint64_t id = 0;
+  std::vector<PartitionAck> partitions;
+  std::map<int32_t, ErrorCount> errors;  // by librdkafka's code
+  int64_t null_keys = 0;
+  bool failed = false;                   // the packer stopped at `failure`
+  RowFailure failure{0, "", ""};
+};
+
+struct LogLine {
+  int level;  // syslog: 3 error, 4 warning, 6 info, 7 debug
+  std::string facility;
+  std::string text;
+};
+
+// Thrown out of a wait when the caller asked for it.
+struct Interrupted : std::runtime_error {
+  Interrupted() : std::runtime_error("interrupted") {}
+};
+
+class Producer : public Sink {
+ public:
+  // `interrupted`, where given, is asked in every wait; true ends it with Interrupted.
+  Producer(const ProducerOptions& options, bool (*interrupted)(void*), void* interrupted_with);
+  ~Producer() override;
+  Producer(const Producer&) = delete;
+  Producer& operator=(const Producer&) = delete;
+
+  // The topic's partitions as the broker tells; <= 0 with `code` set: not known within the time. Connects on the way.
+  int32_t partitions(int timeout_ms, int32_t& code);
+
+  // Packs and sends the chunk; returns when its last message is in librdkafka's queue.
+  void produce(uint64_t id, Packer& packer, const Chunk& chunk);
+
+  // Serves delivery reports for up to timeout_ms.
+  void poll(int timeout_ms);
+
+  // Chunks whose messages all have their reports, in the order in which they completed.
+  std::vector<std::unique_ptr<ChunkResult>> take_results();
+
+  // Becomes readable when there is something to poll for; read 8 bytes from it, then poll.
+  int event_fd() const { return event_fd_; }
+  // Gives up on everything that is queued or in flight: each message gets its (failed) report.
+  void purge();
+  int64_t outstanding() const { return outstanding_; }
+  int64_t slab_bytes() const { return slab_bytes_; }
+  // Empty, or the reason why this producer cannot go on.
+  std::string fatal(int32_t& code) const;
+  std::vector<LogLine> take_log();
+  // What librdkafka last complained of, such as an unreachable broker; empty when nothing.
+  std::string last_error() const { return last_error_; }
+
+  Slab* take_slab(size_t size) override;
+  void seal_slab(Slab* slab) override;
+  void message(const Message& m) override;
+  void end_group() override;
+
+ private:
+  struct Working;
+  // What messages of one slab, group and kind share; librdkafka hands its address back with each report.
+  struct Record {
+    Working* chunk;
+    Slab* slab;
+    size_t group;
+    int64_t pending = 0;   // messages without a report
+    int64_t rows = 0;      // to count when the last report is in; 0 for singles, which count one by one
+    int64_t failed = 0;    // messages
+    int32_t code = 0;      // of a failure
+    bool single = false;
+    bool open = false;     // its last row goes on in the next record
+  };
+  struct Working {
+    ChunkResult result;
+    std::deque<Record> records;
+    int64_t pending = 0;
+    bool packed = false;
+  };
+
+  static void on_delivery(void* rk, const rk::Message* m, void* opaque);
+  static void on_error(void* rk, int code, const char* reason, void* opaque);
+  static void on_log(const void* rk, int level, const char* facility, const char* text);
+  void delivered(const rk::Message& m);
+  void report(Record& record, int32_t code, int64_t offset, size_t bytes);
+  void settle(Working& chunk);
+  void flush_batch();
+  void drop_batch();
+  void send_one(rk::Message& m);
+  void wait();
+  void release(Slab* slab);
+  Record& record_for(const Message& m);
+
+  ProducerOptions options_;
+  bool (*interrupted_)(void*);
+  void* interrupted_with_;
+  void* rk_ = nullptr;
+  void* topic_ = nullptr;
+  void* main_queue_ = nullptr;
+  void* headers_ = nullptr;
+  int event_fd_ = -1;
+
+  std::vector<std::unique_ptr<Slab>> slabs_;   // all there are
+  std::vector<Slab*> free_slabs_;              // of the usual size
+  size_t slab_size_;
+  int64_t slab_bytes_ = 0;
+
+  Working* now_ = nullptr;                     // the chunk being packed
+  std::vector<rk::Message> batch_;             // of one group; those from batch_from_ on are not yet with librdkafka
+  size_t batch_from_ = 0;
+  int64_t batch_bytes_ = 0;
+  int64_t outstanding_ = 0;                    // messages with librdkafka, or in the batch
+  int64_t outstanding_bytes_ = 0;
+  std::map<uint64_t, std::unique_ptr<Working>> chunks_;
+  std::vector<std::unique_ptr<ChunkResult>> results_;
+
+  std::string last_error_;
+  std::mutex log_lock_;                        // guards log_: librdkafka's threads write it
+  std::deque<LogLine> log_;
+};
+
+}  // namespace penstock

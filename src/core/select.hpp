@@ -1,0 +1,81 @@
+// Which rows of a piece are sent, as what, in which order, to which partition: the selection vector.
+//
+// Rows are never moved. An entry is a row number with its operation in the top bit; entries are ordered by the worker that owns
+// the partition, then by partition, and within a partition as the changes order them (as given, or deletes first).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "arrow.hpp"
+#include "hash.hpp"
+#include "json.hpp"
+
+namespace penstock {
+
+constexpr uint32_t delete_bit = 0x80000000u;
+
+// What one message's worth of rows shares: a partition and a stretch of entries.
+struct Group {
+  int32_t partition;  // -1: none was asked for (a preview)
+  uint32_t first;
+  uint32_t count;
+};
+
+// A row that cannot be taken; `column` may be empty.
+struct RowFailure {
+  int64_t row;
+  std::string column;
+  std::string text;
+};
+
+enum class ChangeMode : uint8_t { inserts, op, weight };
+enum class Pass : uint8_t { both, deletes, inserts };  // weight, when a batch comes in several pieces: all deletes first
+enum class KeyMode : uint8_t { none, json, raw };
+
+struct SelectOptions {
+  ChangeMode change = ChangeMode::inserts;
+  Pass pass = Pass::both;
+  int change_column = -1;
+  KeyMode key = KeyMode::none;      // of the message key, or of what partition_by hashes
+  std::vector<int> key_columns;
+  int partition_column = -1;
+  Partitioner partitioner = Partitioner::murmur2_random;
+  int32_t partitions = 0;           // 0: no partition is given, one group of partition -1
+  int32_t workers = 1;              // partition p belongs to worker p % workers
+};
+
+struct Selection {
+  bool all_in_order = false;        // every row from `first_row` on, as an insert, once: `entries` stays empty
+  std::vector<uint32_t> entries;
+  std::vector<uint32_t> repeats;    // how often each entry is sent; empty: once each
+  std::vector<Group> groups;
+  int64_t rows = 0;                 // entries: input rows that will be sent
+  int64_t skipped = 0;              // weight 0
+};
+
+class Selector {
+ public:
+  Selector(const Type& schema, const SelectOptions& options);
+
+  // Rows [from, to) of the block. `sticky`: where rows left to chance go this time. Throws RowFailure; nothing is kept.
+  void select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, Selection& out);
+
+ private:
+  void changes(const Array& block, int64_t from, int64_t to, Selection& out);
+  void weights(const Array& block, int64_t from, int64_t to, Pass pass, Selection& out);
+  int32_t partition_at(const Array& block, int64_t row, int32_t sticky);
+  void partition(const Array& block, int32_t sticky, Selection& out);
+
+  const Type& schema_;
+  SelectOptions options_;
+  RowEncoder keys_;
+  std::vector<uint8_t> key_;        // the key of the row at hand
+  std::vector<int32_t> places_;     // partition of each entry
+};
+
+// One string or binary column's bytes through dictionaries and runs. False: null.
+bool raw_key(const Type& type, const Array& a, int64_t i, Bytes& out);
+
+}  // namespace penstock

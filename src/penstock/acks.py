@@ -1,0 +1,164 @@
+"""acks: the ledger. Events in, facts out: no clock, no process, no socket, so that every order of events can be tried.
+
+A chunk's life:
+
+    add ──▶ waiting ──deal──▶ dealt ──acknowledge──▶ gone: its rows are acknowledged or failed
+               │                └──died / give_up──▶ gone: its rows are unknown
+               └──────────give_up──────────────────▶ gone: its rows are failed, nobody ever sent them
+
+`taken` is at all times the sum of acknowledged, failed, unknown, skipped rows and those of chunks still alive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Ledger", "PartitionTotal"]
+
+
+@dataclass
+class _Chunk:
+    worker: int
+    rows: int
+    dealt: bool = False
+
+
+@dataclass
+class PartitionTotal:
+    """What one partition has acknowledged so far; offsets are -1 until one was named."""
+
+    messages: int = 0
+    rows: int = 0
+    bytes: int = 0
+    first_offset: int = -1
+    last_offset: int = -1
+
+    def add(self, messages: int, rows: int, size: int, first: int, last: int) -> None:
+        """Count what one chunk brought."""
+        self.messages += messages
+        self.rows += rows
+        self.bytes += size
+        if first >= 0 and (self.first_offset < 0 or first < self.first_offset):
+            self.first_offset = first
+        self.last_offset = max(self.last_offset, last)
+
+
+@dataclass
+class ErrorTotal:
+    """Rows that one kind of error kept out of the topic."""
+
+    name: str
+    example: str
+    rows: int = 0
+    messages: int = 0
+
+
+@dataclass
+class Ledger:
+    """Counts of one writer's life.
+
+    taken      rows given to the writer, weight-0 rows included
+    dealt_rows per worker: rows that it has and the broker has not answered for, what dealing looks at
+    """
+
+    taken: int = 0
+    acknowledged: int = 0
+    failed: int = 0
+    unknown: int = 0
+    skipped: int = 0
+    null_keys: int = 0
+    unknown_offsets: int = 0
+    messages: int = 0
+    bytes: int = 0
+    partitions: dict[int, PartitionTotal] = field(default_factory=dict)
+    errors: dict[int, ErrorTotal] = field(default_factory=dict)
+    dealt_rows: dict[int, int] = field(default_factory=dict)
+    _chunks: dict[int, _Chunk] = field(default_factory=dict)
+    _partial_rows: dict[int, int] = field(default_factory=dict)
+
+    def take(self, *, skipped: int = 0, failed: int = 0) -> None:
+        """Count rows that never become part of a chunk."""
+        self.taken += skipped + failed
+        self.skipped += skipped
+        self.failed += failed
+
+    def add(self, chunk: int, worker: int, rows: int) -> None:
+        """Enter a chunk that lies in the arena, for this worker."""
+        self._chunks[chunk] = _Chunk(worker, rows)
+        self.taken += rows
+        self.dealt_rows[worker] = self.dealt_rows.get(worker, 0) + rows
+
+    def deal(self, chunk: int) -> None:
+        """Note that the worker has been told of it: from now on its messages may reach the broker."""
+        self._chunks[chunk].dealt = True
+
+    def acknowledge(
+        self,
+        chunk: int,
+        partitions: list[tuple[int, int, int, int, int, int, int]],
+        errors: list[tuple[int, str, int, int, str]],
+        null_keys: int,
+    ) -> None:
+        """Count a chunk that is done; rows that no partition acknowledged have failed."""
+        acknowledged = self._partial_rows.pop(chunk, 0) + self._count(partitions)
+        entry = self._forget(chunk)
+        self.failed += entry.rows - acknowledged
+        self.null_keys += null_keys
+        for code, name, rows, messages, example in errors:
+            total = self.errors.setdefault(code, ErrorTotal(name, example))
+            total.rows += rows
+            total.messages += messages
+
+    def acknowledge_part(self, chunk: int, partitions: list[tuple[int, int, int, int, int, int, int]]) -> None:
+        """Count some of a chunk's partitions; the rest follows."""
+        self._partial_rows[chunk] = self._partial_rows.get(chunk, 0) + self._count(partitions)
+
+    def died(self, worker: int) -> list[int]:
+        """End the chunks of a dead worker: what it was told of is unknown, the rest failed. Returns them."""
+        gone = [chunk for chunk, entry in self._chunks.items() if entry.worker == worker]
+        for chunk in gone:
+            self._end(chunk)
+        return gone
+
+    def give_up(self) -> list[int]:
+        """End all chunks that are left, as died does. Returns them."""
+        gone = list(self._chunks)
+        for chunk in gone:
+            self._end(chunk)
+        return gone
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows of chunks that are still alive."""
+        return sum(entry.rows for entry in self._chunks.values())
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is left to wait for."""
+        return not self._chunks
+
+    def _count(self, partitions: list[tuple[int, int, int, int, int, int, int]]) -> int:
+        acknowledged = 0
+        for partition, messages, rows, size, first, last, unknown in partitions:
+            if messages == 0:
+                continue
+            self.partitions.setdefault(partition, PartitionTotal()).add(messages, rows, size, first, last)
+            self.messages += messages
+            self.bytes += size
+            self.unknown_offsets += unknown
+            acknowledged += rows
+        self.acknowledged += acknowledged
+        return acknowledged
+
+    def _end(self, chunk: int) -> None:
+        already = self._partial_rows.pop(chunk, 0)
+        entry = self._forget(chunk)
+        if entry.dealt:
+            self.unknown += entry.rows - already
+        else:
+            self.failed += entry.rows - already
+
+    def _forget(self, chunk: int) -> _Chunk:
+        entry = self._chunks.pop(chunk)
+        self.dealt_rows[entry.worker] -= entry.rows
+        return entry

@@ -1,0 +1,142 @@
+"""The arena: one anonymous shared-memory region, where rows stay from `write` until the broker has acknowledged them.
+
+    0                                                            reserved                     size
+    | block | selection | dictionary | free | block | selection | not touched yet ............ |
+
+The coordinator alone allocates and frees; workers only read. An allocation has a count of its users: a block is used by
+each of its chunks, a dictionary by each of its blocks. The lowest free place is taken first, because pages that were
+used before cost a tenth of fresh ones (measured: 6 ms against 65 ms for 64 MB). Nothing has a name in the file system, so
+nothing is left behind, however the processes end.
+"""
+
+from __future__ import annotations
+
+import bisect
+import errno
+import fcntl
+import mmap
+import os
+from pathlib import Path
+
+from penstock.errors import ConfigError
+
+__all__ = ["Arena", "available_memory"]
+
+_ALIGNMENT = 64  # a cache line
+# Memory is reserved in slices before it is touched: where it runs out, fallocate says so, a plain first touch is SIGBUS.
+_SLICE_BYTES = 16 << 20
+
+
+class Arena:
+    """Shared memory of `size` bytes at most.
+
+    fd        to be passed to the workers; sealed against shrinking and growing
+    used      bytes allocated now, and `peak` the most there ever were
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = min(size, max(available_memory() // 2, _SLICE_BYTES))
+        self.fd = os.memfd_create("penstock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(self.fd, self.size)
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            self.memory = mmap.mmap(self.fd, self.size)
+        except OSError as error:
+            os.close(self.fd)
+            raise ConfigError(
+                f"cannot map {self.size} bytes of shared memory: {error.strerror}; give a smaller memory_bytes"
+            ) from None
+        self.used = 0
+        self.peak = 0
+        self._reserved = 0
+        self._free: list[tuple[int, int]] = [(0, self.size)]  # (position, size), by position, never two that touch
+        self._taken: dict[int, list[int]] = {}  # position: [size, users]
+
+    def allocate(self, size: int) -> int | None:
+        """Return the position of `size` bytes with one user, aligned to 64; None when there is no room now."""
+        size = (size + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
+        for at, (position, room) in enumerate(self._free):
+            if room < size:
+                continue
+            if not self._reserve(position + size):
+                return None
+            if room == size:
+                del self._free[at]
+            else:
+                self._free[at] = (position + size, room - size)
+            self._taken[position] = [size, 1]
+            self.used += size
+            self.peak = max(self.peak, self.used)
+            return position
+        return None
+
+    def share(self, position: int) -> None:
+        """Add a user."""
+        self._taken[position][1] += 1
+
+    def release(self, position: int) -> None:
+        """Take a user away; the last one frees the place."""
+        entry = self._taken[position]
+        entry[1] -= 1
+        if entry[1] > 0:
+            return
+        del self._taken[position]
+        size = entry[0]
+        self.used -= size
+        at = bisect.bisect_left(self._free, (position, 0))
+        if at < len(self._free) and self._free[at][0] == position + size:
+            size += self._free.pop(at)[1]
+        if at > 0 and sum(self._free[at - 1]) == position:
+            before = self._free[at - 1]
+            self._free[at - 1] = (before[0], before[1] + size)
+        else:
+            self._free.insert(at, (position, size))
+
+    @property
+    def allocations(self) -> int:
+        """How many places are taken."""
+        return len(self._taken)
+
+    def close(self) -> None:
+        """Give the memory back; workers that still map it keep their view of it."""
+        if self.fd >= 0:
+            self.memory.close()
+            os.close(self.fd)
+            self.fd = -1
+
+    def _reserve(self, end: int) -> bool:
+        while self._reserved < end:
+            upto = min(self._reserved + _SLICE_BYTES, self.size)
+            try:
+                os.posix_fallocate(self.fd, self._reserved, upto - self._reserved)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.ENOMEM):
+                    raise
+                if not self._taken:
+                    raise ConfigError(
+                        f"the machine gave {self._reserved} bytes of shared memory and no more ({error.strerror}); "
+                        "give a smaller memory_bytes"
+                    ) from None
+                return False  # what is in use will be freed, and reused
+            self._reserved = upto
+        return True
+
+
+def available_memory() -> int:
+    """Return how many bytes this machine, or this control group, can still give; a guess where neither says."""
+    found = [1 << 62]
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    except OSError:
+        pass
+    for limit, usage in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            found.append(int(Path(limit).read_text()) - int(Path(usage).read_text()))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return max(min(found), 0)

@@ -1,0 +1,315 @@
+"""Everything a job is told, in one frozen tree that is checked as a whole before any process or socket.
+
+Keywords and flags, then `kafka_options` / -X, then the connector's object, then defaults: what comes first wins.
+SETTINGS is the one table that argparse's flags, `penstock config` and the README are made from; librdkafka's defaults
+with their reasons are KAFKA_DEFAULTS in kafka_options.py, which options exclude each other is in kafka_rules.py, the
+connector's object is read by connector.py.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, get_args
+
+import msgspec
+
+from penstock.connector import Connector, Given, read_connector
+from penstock.cores import usable_cores
+from penstock.errors import ConfigError
+from penstock.kafka_options import KAFKA_DEFAULTS, KafkaDefault, KafkaOption, is_secret, read_options
+from penstock.kafka_rules import settle
+from penstock.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, parse_bytes, workers_text
+from penstock.names import did_you_mean, shown
+from penstock.settings import (
+    MAX_DEFAULT_WORKERS,
+    SETTINGS,
+    JsonFormat,
+    LogLevel,
+    Partitioner,
+    Setting,
+    WriterConfig,
+)
+from penstock.values import read_columns, read_format, read_headers, read_size, read_value
+
+__all__ = [
+    "KAFKA_DEFAULTS",
+    "SETTINGS",
+    "Config",
+    "JsonFormat",
+    "KafkaDefault",
+    "MemoryShares",
+    "Setting",
+    "WriterConfig",
+    "load",
+    "memory_shares",
+    "parse_bytes",
+    "usable_cores",
+]
+
+FRAMING_BYTES: Final = 64  # the original connector's allowance for what Kafka wraps around a payload
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole job, checked. Its repr shows no password, key, token or header value.
+
+    kafka     every librdkafka option that will be set, defaults included, by its usual name, as text
+    writer    with `workers` settled: never None here
+    warnings  sentences for the user, to be shown once
+    """
+
+    topic: str
+    kafka: dict[str, str]
+    format: JsonFormat
+    writer: WriterConfig
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    initialization_timeout_secs: int = 60
+    log_level: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The most bytes a message's value may have: message.max.bytes less 64."""
+        return int(self.kafka["message.max.bytes"]) - FRAMING_BYTES
+
+    @property
+    def worker_count(self) -> int:
+        """Worker processes; 0 encodes and sends inside the calling process."""
+        return self.writer.workers or 0
+
+    @property
+    def shares(self) -> MemoryShares:
+        """How memory_bytes is shared out between these workers."""
+        return memory_shares(self.writer.memory_bytes, self.worker_count)
+
+    def __repr__(self) -> str:
+        kafka = {name: "<not shown>" if is_secret(name) else value for name, value in self.kafka.items()}
+        headers = tuple((key, None if value is None else f"<{len(value)} bytes>") for key, value in self.headers)
+        return (
+            f"Config(topic={self.topic!r}, kafka={kafka!r}, format={self.format!r}, writer={self.writer!r}, "
+            f"headers={headers!r}, initialization_timeout_secs={self.initialization_timeout_secs!r}, "
+            f"log_level={self.log_level!r}, warnings={self.warnings!r})"
+        )
+
+
+_NAMES: Final = tuple(row.name for row in SETTINGS if "." not in row.name)
+_WRITER_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(WriterConfig)}
+_OTHER_TYPES: Final[dict[str, Any]] = {
+    "initialization_timeout_secs": Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)],
+    "log_level": LogLevel,
+}
+
+
+def load(
+    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
+    *,
+    kafka_options: Mapping[str, object] | None = None,
+    format: str | Mapping[str, Any] | JsonFormat | None = None,  # noqa: A002 - the connector's word
+    for_preview: bool = False,
+    **settings: object,
+) -> Config:
+    """Check a job's whole configuration and return it, frozen; no process, socket or file but `config` is touched.
+
+    config         the connector's object: a mapping, JSON text, or the path of a file with it
+    kafka_options  librdkafka's options by name, numbers and booleans too
+    format         a name, or the format object (mapping or JSON text)
+    for_preview    nothing will be sent: message.max.bytes may be anything above 64, the topic may be left out
+    settings       names as in SETTINGS; None means not given; texts are taken for numbers, as flags give them
+
+    Raises ConfigError for the first thing that is wrong, naming the place, the value and what is allowed.
+    """
+    connector = read_connector(config) if config is not None else None
+    given = _merge(connector, settings)
+    warnings = list(connector.warnings) if connector is not None else []
+
+    options = _read_options(connector, kafka_options, given, for_preview=for_preview)
+    writer = _writer(given, options.pop("partitioner", None))
+    _check_roles(writer, given, warnings)
+    log_level = _optional(given, "log_level")
+
+    largest = _message_max_bytes(options)
+    workers = _settle_workers(writer, largest, for_preview=for_preview)
+    writer = msgspec.structs.replace(writer, workers=workers)
+    shares = memory_shares(writer.memory_bytes, workers)
+    computed = {
+        "bootstrap.servers": os.environ.get("REDPANDA_BROKERS") or "localhost",
+        "queue.buffering.max.messages": str(shares.queue_messages),
+        "queue.buffering.max.kbytes": str(shares.queue_kbytes),
+    }
+    kafka, about_kafka = settle(options, computed)
+    if log_level is not None:
+        kafka["log_level"] = str(get_args(LogLevel).index(log_level))
+    timeout = _optional(given, "initialization_timeout_secs")
+    return Config(
+        topic=_topic(given.get("topic"), for_preview=for_preview),
+        kafka=kafka,
+        format=read_format(format, connector.format if connector is not None else None),
+        writer=writer,
+        headers=read_headers(given.get("headers")),
+        initialization_timeout_secs=60 if timeout is None else timeout,
+        log_level=log_level,
+        warnings=(*warnings, *about_kafka),
+    )
+
+
+def _merge(connector: Connector | None, settings: Mapping[str, object]) -> dict[str, Given]:
+    """Return what was given, the higher place winning; refuse unknown names in both."""
+    merged: dict[str, Given] = {}
+    if connector is not None:
+        for name, value in connector.settings.items():
+            if name not in _NAMES:
+                hint = did_you_mean(name, _WRITER_FIELDS)
+                raise ConfigError(f"{value.where}: there is no such setting{hint}")
+            if value.value is not None or name == "headers":  # null headers are an error, as in the original
+                merged[name] = value
+    for name, plain in settings.items():
+        if name not in _NAMES:
+            raise ConfigError(f'there is no setting "{name}"{_hint(name)}')
+        if plain is not None:
+            merged[name] = Given(plain, name)
+    return merged
+
+
+def _hint(name: str) -> str:
+    hint = did_you_mean(name, _NAMES)
+    option = name.replace("_", ".")
+    if not hint and option != name:
+        return f'; options of librdkafka go in kafka_options or -X, as "{option}"'
+    return hint
+
+
+def _read_options(
+    connector: Connector | None, kafka_options: Mapping[str, object] | None, given: Mapping[str, Given], *,
+    for_preview: bool,
+) -> dict[str, KafkaOption]:  # fmt: skip
+    unchecked = ("partitioner", "message.max.bytes") if for_preview else ("partitioner",)
+    merged: dict[str, KafkaOption] = {}
+    if connector is not None:
+        where = connector.options_where
+        merged.update(read_options(connector.options, where, settings=_NAMES, unchecked=unchecked))
+    if kafka_options is not None:
+        if not isinstance(kafka_options, Mapping):
+            raise ConfigError(f"kafka_options must map names to values, found {type(kafka_options).__name__}")
+        higher = read_options(kafka_options, "kafka_options or -X", settings=_NAMES, unchecked=unchecked)
+        merged.update(higher)
+    servers = given.get("bootstrap_servers")
+    if servers is not None:
+        value = servers.value
+        if isinstance(value, (list, tuple)):
+            value = ",".join(str(address) for address in value)
+        text = read_value(Given(value, servers.where), str)
+        merged["bootstrap.servers"] = KafkaOption("bootstrap.servers", text, servers.where)
+    return merged
+
+
+def _writer(given: Mapping[str, Given], option: KafkaOption | None) -> WriterConfig:
+    values: dict[str, Any] = {}
+    for name, wanted in _WRITER_FIELDS.items():
+        if name not in given:
+            continue
+        one = given[name]
+        if name in {"key", "partition_by"}:
+            values[name] = read_columns(one)
+        elif name == "memory_bytes":
+            values[name] = read_size(one)
+        else:
+            values[name] = read_value(one, wanted)
+            if isinstance(values[name], str) and not values[name]:
+                raise ConfigError(f"{one.where} is empty; name a column, or leave it out")
+    timeout = values.get("shutdown_timeout_secs", 0.0)
+    if not math.isfinite(timeout):
+        raise ConfigError(f"{given['shutdown_timeout_secs'].where}: found {timeout}; give a finite number of seconds")
+    if option is not None:
+        named = values.setdefault("partitioner", option.value)
+        if named not in get_args(Partitioner):
+            raise ConfigError(f"{option}: allowed: {', '.join(get_args(Partitioner))}")
+        if named != option.value:
+            raise ConfigError(
+                f"{given['partitioner'].where}={named} and librdkafka's {option} set the same thing; "
+                "give one of them, or the same value"
+            )
+    return WriterConfig(**values)
+
+
+def _check_roles(writer: WriterConfig, given: Mapping[str, Given], warnings: list[str]) -> None:
+    """Refuse columns and settings that exclude each other; both sides are named."""
+    if writer.op_column is not None and writer.weight_column is not None:
+        raise ConfigError(
+            f"op_column={shown(writer.op_column)} and weight_column={shown(writer.weight_column)} both say what a row "
+            "does; give one of them"
+        )
+    if writer.key and writer.partition_by:
+        raise ConfigError(
+            "key and partition_by exclude each other: a keyed row is its own message and goes where its key says, "
+            "partition_by packs rows without a key; give one of them"
+        )
+    if writer.partition_column is not None and writer.partition_by:
+        raise ConfigError("partition_column and partition_by both choose the partition; give one of them")
+    roles = {name: getattr(writer, name) for name in ("op_column", "weight_column", "partition_column")}
+    for role, column in roles.items():
+        for name in ("key", "partition_by"):
+            if role != "partition_column" and column is not None and column in getattr(writer, name):
+                raise ConfigError(f"{role} and {name} both name column {shown(column)}; it cannot be both")
+    change = writer.op_column or writer.weight_column
+    if change is not None and change == writer.partition_column:
+        raise ConfigError(f"column {shown(change)} cannot be partition_column and say what a row does; name another")
+    if writer.key_format != "json" and len(writer.key) != 1:
+        raise ConfigError(
+            f"key_format={writer.key_format} takes the raw bytes of exactly one key column, "
+            f"found {len(writer.key)} in key; name one column, or use key_format=json"
+        )
+    if writer.partition_column is not None and "partitioner" in given:
+        warnings.append(f"partitioner={writer.partitioner} has no effect: partition_column names the partition")
+
+
+def _message_max_bytes(options: Mapping[str, KafkaOption]) -> int:
+    option = options.get("message.max.bytes")
+    if option is None:
+        return 1000000
+    if not option.value.isascii() or not option.value.isdigit() or int(option.value) <= FRAMING_BYTES:
+        raise ConfigError(f"{option}: it must be a whole number above {FRAMING_BYTES}, which Kafka's framing may take")
+    return int(option.value)
+
+
+def _settle_workers(writer: WriterConfig, largest: int, *, for_preview: bool) -> int:
+    """Return the number of workers; refuse a memory_bytes in which a worker's largest message has no room.
+
+    A worker sends one message while it encodes the next, so its encode buffers hold two of message.max.bytes.
+    """
+    if for_preview:
+        return 0
+    needed = max(MIN_WORKER_BYTES, -(-2 * largest * 16 // 7))
+    if writer.workers is None:
+        workers = max(1, min(MAX_DEFAULT_WORKERS, usable_cores(), writer.memory_bytes // needed))
+    else:
+        workers = writer.workers
+    least = needed * max(1, workers)
+    if writer.memory_bytes < least and needed > MIN_WORKER_BYTES:
+        raise ConfigError(
+            f"memory_bytes={writer.memory_bytes} is too little for {workers_text(workers)} with "
+            f"message.max.bytes={largest}: each must hold two messages; give memory_bytes of at least {least}"
+            f"{', fewer workers,' if workers > 1 else ''} or a smaller message.max.bytes"
+        )
+    return workers
+
+
+_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+def _topic(given: Given | None, *, for_preview: bool) -> str:
+    if given is None:
+        if for_preview:
+            return "preview"  # only a label: nothing is sent
+        raise ConfigError("topic is missing; give topic=..., --topic or transport.config.topic")
+    topic: str = read_value(given, str)
+    if _TOPIC.fullmatch(topic) is None or topic in {".", ".."}:
+        raise ConfigError(
+            f"{given.where}: {shown(topic)} is not a topic name; Kafka takes 1 to 249 of letters, digits, '.', '_', '-'"
+        )
+    return topic
+
+
+def _optional(given: Mapping[str, Given], name: str) -> Any:  # noqa: ANN401 - of the type in _OTHER_TYPES
+    return read_value(given[name], _OTHER_TYPES[name]) if name in given else None

@@ -1,0 +1,150 @@
+"""control: what the coordinator and its workers say to each other, as msgspec structs.
+
+    coordinator ──Start (stdin of the worker: any size, seen by nobody else)──▶ worker
+    coordinator ◀─Ready | Refused──────────────────────────────────────────────
+                ──Layout, Deal, Stop (SOCK_SEQPACKET: one packet, one message)─▶
+                ◀─PartialAck, Ack, Log, Failing─────────────────────────────────
+
+A packet holds at most about 200 kB, so what may be larger (layouts, blocks, selections) lies in the arena and only its
+position is sent, and a long Ack is cut into parts. Workers send facts and never exceptions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = [
+    "Ack",
+    "Deal",
+    "Failing",
+    "FromWorker",
+    "Layout",
+    "LayoutPlace",
+    "Log",
+    "PartialAck",
+    "Ready",
+    "Refused",
+    "Start",
+    "Stop",
+    "ToWorker",
+    "decode_from_worker",
+    "decode_to_worker",
+    "encode",
+]
+
+# (partition, messages, rows, bytes, first offset, last offset, unknown offsets)
+PartitionAck = tuple[int, int, int, int, int, int, int]
+# (librdkafka's code, its name, rows, messages, example)
+ErrorCount = tuple[int, str, int, int, str]
+# (row, column, text): where a row could not be encoded, and why
+RowFailure = tuple[int, str, str]
+# positions of block, entries, repeats and groups in the arena, -1 where there is none; see _core.pyi
+Place = tuple[int, int, int, int, int, int]
+
+
+class Start(msgspec.Struct, array_like=True):
+    """Everything a worker must know before its first row."""
+
+    worker: int
+    parent_pid: int
+    librdkafka: str
+    configuration: list[tuple[str, str]]
+    topic: str
+    headers: list[tuple[str, bytes | None]]
+    window_messages: int
+    queue_bytes: int
+    slab_bytes: int
+    arena_bytes: int
+    initialization_timeout_secs: float
+
+
+class Layout(msgspec.Struct, array_like=True, frozen=True):
+    """How the columns of one schema become messages; lies in the arena, encoded.
+
+    spec         the schema as _core.schema_spec reads it
+    row_columns  which columns are written, in order
+    key          none, json or raw: how the message key is made of `key_columns`
+    """
+
+    spec: Any
+    row_columns: tuple[int, ...]
+    key: str
+    key_columns: tuple[int, ...]
+    array: bool
+    buffer_size_records: int
+    max_payload: int
+
+
+class LayoutPlace(msgspec.Struct, array_like=True, tag=1):
+    """Where a Layout lies. Sent before the first chunk that needs it."""
+
+    layout: int
+    position: int
+    size: int
+
+
+class Deal(msgspec.Struct, array_like=True, tag=2):
+    """A chunk to do."""
+
+    chunk: int
+    layout: int
+    place: Place
+
+
+class Stop(msgspec.Struct, array_like=True, tag=3):
+    """Answer for everything that was dealt, then end."""
+
+
+class Ready(msgspec.Struct, array_like=True, tag=1):
+    """Connected; the topic has so many partitions."""
+
+    partitions: int
+
+
+class Refused(msgspec.Struct, array_like=True, tag=2):
+    """The worker cannot start. kind: config, broker or topic."""
+
+    kind: str
+    code: str
+    text: str
+
+
+class PartialAck(msgspec.Struct, array_like=True, tag=3):
+    """The first of an Ack's partitions, when they are too many for one packet."""
+
+    chunk: int
+    partitions: list[PartitionAck]
+
+
+class Ack(msgspec.Struct, array_like=True, tag=4):
+    """The broker has answered for every message of the chunk that was sent."""
+
+    chunk: int
+    partitions: list[PartitionAck]
+    errors: list[ErrorCount]
+    null_keys: int
+    failure: RowFailure | None
+
+
+class Log(msgspec.Struct, array_like=True, tag=5):
+    """Lines that librdkafka logged: (syslog level, facility, text)."""
+
+    lines: list[tuple[int, str, str]]
+
+
+class Failing(msgspec.Struct, array_like=True, tag=6):
+    """librdkafka cannot go on with this producer."""
+
+    code: str
+    text: str
+
+
+ToWorker = LayoutPlace | Deal | Stop
+FromWorker = Ready | Refused | PartialAck | Ack | Log | Failing
+
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode
+decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
+decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode

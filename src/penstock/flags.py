@@ -1,0 +1,217 @@
+"""The flags: argparse over config.SETTINGS and no more, each setting's name with dashes, each text read by config.load.
+
+argparse is given one command at a time, so that a wrong flag is answered at once and `--help` shows what belongs to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import Any, Final, NoReturn
+
+from penstock.errors import ConfigError
+from penstock.names import did_you_mean, shown
+from penstock.output import width
+
+__all__ = ["COMMANDS", "parse", "settings_of", "sources_of", "whole_number"]
+
+_TOP_HELP: Final = """\
+usage: penstock COMMAND [flags]
+
+Write Arrow data into Kafka: fast, many processes, one receipt.
+
+commands:
+  write     write Parquet, Arrow, CSV or JSON lines into a topic
+  preview   show the exact messages that write would send, without a broker
+  demo      try it without a Kafka: a million rows into a mock cluster
+  config    list every setting: type, default, meaning
+
+flags:
+  -h, --help   this text; after a command, that command's flags
+  --version    name penstock, librdkafka and the build of the core
+
+for example:
+  penstock write day.parquet --topic orders --bootstrap-servers localhost:9092
+  penstock preview day.parquet --limit 2
+
+exit codes:
+  0  every row acknowledged         3  a source or a row that cannot be read
+  1  a bug of penstock              4  broker, topic, delivery, a dead worker
+  2  a wrong flag, setting, column  130, 143  ended by Ctrl-C, by SIGTERM
+"""
+
+_INPUT_FORMATS: Final = ("parquet", "arrow", "csv", "jsonl")
+
+_WRITE_ABOUT: Final = """\
+Write the rows of every SOURCE, in the order given, into one Kafka topic and print a receipt once all of them are
+acknowledged. A SOURCE is a Parquet, Arrow IPC, CSV or JSON lines file, a directory, a glob, a pyarrow.fs URL such as
+s3://bucket/path, or - for an Arrow stream on standard input."""
+
+_PREVIEW_ABOUT: Final = """\
+Print the messages that `penstock write` would send, byte for byte and in send order, without a broker. The sources and
+settings are those of write."""
+
+_DEMO_ABOUT: Final = """\
+Start librdkafka's mock cluster inside this process, write generated order changes to it through all workers, read some
+of them back with an ordinary consumer and print the receipt. Needs no Kafka and leaves nothing behind."""
+
+_CONFIG_ABOUT: Final = "List every setting with its type, its default, its meaning and why the default is what it is."
+
+_COLUMN_LISTS: Final = frozenset({"key", "partition_by"})
+_METAVARS: Final = {
+    "topic": "T",
+    "bootstrap_servers": "B",
+    "format": "F",
+    "workers": "N",
+    "memory_bytes": "BYTES",
+    "op_column": "C",
+    "weight_column": "C",
+    "partition_column": "C",
+    "initialization_timeout_secs": "SECS",
+    "shutdown_timeout_secs": "SECS",
+    "log_level": "LEVEL",
+    "partitioner": "NAME",
+    "key_format": "NAME",
+}
+_ABOUT: Final = {
+    "write": (_WRITE_ABOUT, "SOURCE… --topic T [--bootstrap-servers B] [flags]"),
+    "preview": (_PREVIEW_ABOUT, "SOURCE… [--limit N] [--partitions P] [flags]"),
+    "demo": (_DEMO_ABOUT, "[--rows N] [--workers N] [--json]"),
+    "config": (_CONFIG_ABOUT, "[--markdown]"),
+}
+COMMANDS: Final = tuple(_ABOUT)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one sentence; they are raised, not printed, so that all errors leave by one door."""
+
+    def error(self, message: str) -> NoReturn:
+        command = self.prog.partition(" ")[2]
+        raise ConfigError(f"{command}: {message}; `{self.prog} --help` lists the flags")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=width())
+
+
+def _parser(name: str) -> _Parser:
+    """Make the parser of one command; only this one, since most of a parser's cost is its flags."""
+    about, usage = _ABOUT[name]
+    parser = _Parser(
+        prog=f"penstock {name}",
+        usage=f"penstock {name} {usage}",
+        description=textwrap.fill(about, width()),
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+        add_help=False,  # its own would print and exit from inside the parser
+    )
+    parser.add_argument("-h", "--help", action="store_true", help="this text")
+    if name == "preview":
+        parser.add_argument("--limit", metavar="N", help="stop after N messages")
+        parser.add_argument(
+            "--partitions", metavar="P", help="as if the topic had P partitions (default: 1, its number not shown)"
+        )
+    if name == "demo":
+        parser.add_argument("--rows", metavar="N", default="1000000", help="how many (default: 1000000)")
+        parser.add_argument("--workers", metavar="N", help="processes that encode and send (default: from the cores)")
+    if name == "config":
+        parser.add_argument("--markdown", action="store_true", help="as two Markdown tables")
+    else:
+        parser.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
+    if name in {"write", "preview"}:
+        _add_settings(parser)
+    return parser
+
+
+def _add_settings(parser: _Parser) -> None:
+    from penstock.config import SETTINGS  # noqa: PLC0415 - --version and the first help do without
+
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--input-format", choices=_INPUT_FORMATS, help="of all sources, whatever their names end in")
+    parser.add_argument("--config", metavar="FILE", help="the connector's JSON object; flags go before it")
+    parser.add_argument(
+        "-X",
+        dest="kafka_options",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="an option of librdkafka; give -X once for each",
+    )
+    for row in SETTINGS:
+        if row.flag is None:
+            continue
+        default = f" (default: {row.default})" if row.default else ""
+        text = f"{row.meaning}{default}".replace("%", "%%")
+        if row.name in _COLUMN_LISTS:
+            parser.add_argument(row.flag, dest=row.name, metavar="C,…", action="append", help=text)
+        else:
+            parser.add_argument(row.flag, dest=row.name, metavar=_METAVARS.get(row.name, "VALUE"), help=text)
+
+
+def parse(arguments: list[str]) -> tuple[str, argparse.Namespace]:
+    """Return the command and its flags; ConfigError names what is wrong and the nearest that is right.
+
+    A wish for help is the command "help", whose flag `text` is what to print; --version is the command "version".
+    """
+    name = arguments[0] if arguments else ""
+    if not name:
+        raise ConfigError(f"no command given; try one of {', '.join(COMMANDS)}, or `penstock --help`")
+    if name in {"-h", "--help"}:
+        return "help", argparse.Namespace(text=_TOP_HELP)
+    if name == "--version":
+        return "version", argparse.Namespace()
+    if name not in COMMANDS:
+        hint = did_you_mean(name, [*COMMANDS, "--help", "--version"]) or f"; try one of {', '.join(COMMANDS)}"
+        raise ConfigError(f"there is no command {shown(name)}{hint}")
+    parser = _parser(name)
+    flags, unknown = parser.parse_known_intermixed_args(arguments[1:])
+    if flags.help:
+        return "help", argparse.Namespace(text=parser.format_help())
+    if unknown:
+        wrong = unknown[0].partition("=")[0]
+        known = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - no other way
+        what = "flag" if wrong.startswith("-") else "argument"
+        hint = did_you_mean(wrong, known) or f"; `{parser.prog} --help` lists the flags"
+        raise ConfigError(f"{name}: there is no {what} {shown(wrong)}{hint}")
+    return name, flags
+
+
+def settings_of(flags: argparse.Namespace) -> dict[str, Any]:
+    """Return the flags that were given as keywords of config.load; it reads their text and checks it."""
+    from penstock.config import SETTINGS  # noqa: PLC0415 - as above
+
+    given: dict[str, Any] = {}
+    for row in SETTINGS:
+        value = getattr(flags, row.name, None)
+        if value is not None:
+            given[row.name] = ",".join(value) if row.name in _COLUMN_LISTS else value
+    options: dict[str, str] = {}
+    for pair in flags.kafka_options:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"-X {shown(pair)}: found no KEY=VALUE in it; write for example -X linger.ms=20")
+        if options.setdefault(key, value) != value:
+            raise ConfigError(f"-X {key} is given twice, with two values; leave one of them out")
+    given["kafka_options"] = options or None
+    return given
+
+
+def sources_of(flags: argparse.Namespace) -> list[str]:
+    """Return the sources as they were named; ConfigError when there is none."""
+    if not flags.sources:
+        raise ConfigError("no source given; name a file, a directory, a glob, a URL, or - for standard input")
+    return list(flags.sources)
+
+
+def whole_number(text: str | None, flag: str, *, least: int) -> int | None:
+    """Return a flag's text as a number, None when it was not given; ConfigError under `least` or when it is none."""
+    if text is None:
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise ConfigError(f"{flag}: found {shown(text)}, allowed: a whole number, {least} or more")
+    return value

@@ -1,0 +1,141 @@
+"""What goes to standard output and standard error, and how it is laid out for people and for programs.
+
+Results go to standard output and nowhere else; `say` is for all that is not a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+    from penstock.preview import Message
+
+__all__ = [
+    "CannotPrint",
+    "ReaderLeft",
+    "flush",
+    "indented",
+    "markdown",
+    "message_json",
+    "message_text",
+    "put",
+    "say",
+    "use_utf8",
+    "width",
+]
+
+
+class CannotPrint(Exception):  # noqa: N818 - the name is what happened
+    """Standard output takes no more, for instance because its disk is full."""
+
+
+class ReaderLeft(Exception):  # noqa: N818 - the name is what happened
+    """Nobody reads standard output any more, as with `penstock preview … | head`."""
+
+
+def use_utf8() -> None:
+    """Let standard output write UTF-8 whatever the locale: messages and JSON are shown as their bytes are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def put(text: str) -> None:
+    """Write a result to standard output.
+
+    Raises ReaderLeft when nobody reads it any more, CannotPrint when it takes no more.
+    """
+    _to_stdout(lambda stream: stream.write(text))
+
+
+def flush() -> None:
+    """Hand what was put to whoever reads it; errors as put."""
+    _to_stdout(lambda stream: stream.flush())
+
+
+def _to_stdout(act: Callable[[TextIO], object]) -> None:
+    if sys.stdout is None:  # closed by the caller with >&-: nobody wants the result
+        return
+    try:
+        act(sys.stdout)
+    except OSError as error:
+        # What is still buffered must not be tried again, and complained about, when the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise ReaderLeft from None
+        raise CannotPrint(f"cannot write to standard output: {error.strerror or error}") from None
+
+
+def say(text: str, *, as_it_is: bool = False) -> None:
+    """Write one line for people to standard error, whatever line ends the text has; `as_it_is` keeps its lines."""
+    line = text if as_it_is else f"penstock: {' '.join(text.split())}"
+    with contextlib.suppress(OSError, ValueError):  # nobody left to tell
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the one place that does
+
+
+def message_text(message: Message, number: int) -> str:
+    """Lay out a message for people: a line of facts, then its value."""
+    facts = [f"batch {message.batch}", f"topic {message.topic}"]
+    if message.partition is not None:
+        facts.append(f"partition {message.partition}")
+    if message.key is not None:
+        facts.append(f"key {_readable(message.key)}")
+    facts += [f"header {name}={'null' if value is None else _readable(value)}" for name, value in message.headers]
+    facts.append("value null" if message.value is None else f"{len(message.value):,} bytes")
+    value = "" if message.value is None else _readable(message.value)
+    return (
+        f"--- message {number:,}: {', '.join(facts)}\n{value}{'' if not value or value.endswith(chr(10)) else chr(10)}"
+    )
+
+
+def message_json(message: Message) -> str:
+    """Lay out a message as one line of JSON; bytes that are not UTF-8 become hex in `key_hex` and `value_hex`."""
+    line: dict[str, Any] = {"batch": message.batch, "topic": message.topic, "partition": message.partition}
+    line |= _text_or_hex("key", message.key) | _text_or_hex("value", message.value)
+    line["headers"] = [{"key": name} | _text_or_hex("value", value) for name, value in message.headers]
+    return msgspec.json.encode(line).decode() + "\n"
+
+
+def _text_or_hex(name: str, value: bytes | None) -> dict[str, str | None]:
+    if value is None:
+        return {name: None}
+    try:
+        return {name: value.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_hex": value.hex()}
+
+
+def _readable(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return f"0x{value.hex()}"
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """Lay out a table in Markdown."""
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def indented(text: str) -> str:
+    """Fold a paragraph to the width of the terminal, four spaces in; ends with a line end."""
+    return textwrap.fill(text, width(), initial_indent="    ", subsequent_indent="    ", break_long_words=False) + "\n"
+
+
+def width() -> int:
+    """Return the columns that help texts may use: those of the terminal, at most 80."""
+    return min(shutil.get_terminal_size().columns, 80)

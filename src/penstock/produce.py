@@ -1,0 +1,68 @@
+"""produce: one librdkafka producer in this process, connected, and what its results mean.
+
+The producer itself is src/core/produce.cpp: messages without a copy, reports counted natively, a full queue means wait.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from penstock import _core
+from penstock.control import Ready, Refused
+
+if TYPE_CHECKING:
+    from penstock.control import Start
+
+__all__ = ["connect", "make_producer"]
+
+# A broker may create the topic on being asked for it; how long to wait for that.
+TOPIC_WAIT_SECS = 5.0
+_STEP_SECS = 0.5
+_UNKNOWN_TOPIC = {-188, 3, 5}  # _UNKNOWN_TOPIC, UNKNOWN_TOPIC_OR_PART, LEADER_NOT_AVAILABLE
+_NO_BROKER = {-185, -195, -187}  # _TIMED_OUT, _TRANSPORT, _ALL_BROKERS_DOWN
+_CONFIG_TEXT = "librdkafka refuses the configuration: "
+
+
+def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refused:
+    """Create the producer; Refused (kind config) when librdkafka says that its options exclude each other."""
+    _core.load_librdkafka(start.librdkafka)
+    try:
+        return _core.Producer(
+            configuration=start.configuration,
+            topic=start.topic,
+            headers=start.headers,
+            window_messages=start.window_messages,
+            queue_bytes=start.queue_bytes,
+            slab_bytes=start.slab_bytes,
+            check_signals=check_signals,
+        )
+    except ValueError as error:
+        return Refused("config", "_INVALID_ARG", f"{_CONFIG_TEXT}{error}")
+
+
+def connect(producer: _core.Producer, start: Start) -> Ready | Refused:
+    """Ask a broker for the topic's partitions, in steps so that signals are served in between.
+
+    Asking right away also saves the half second that the first idempotent message would otherwise wait for a broker.
+    """
+    began = time.monotonic()
+    deadline = began + start.initialization_timeout_secs
+    unknown_since: float | None = None
+    while True:
+        now = time.monotonic()
+        partitions, code = producer.partitions(max(1, int(min(_STEP_SECS, deadline - now) * 1000)))
+        producer.poll(0)  # lets librdkafka tell its errors
+        if code == 0:
+            return Ready(partitions)
+        now = time.monotonic()
+        if code in _UNKNOWN_TOPIC:
+            unknown_since = now if unknown_since is None else unknown_since
+            if now - unknown_since >= TOPIC_WAIT_SECS:
+                return Refused("topic", _core.error_name(code), _core.error_text(code))
+            time.sleep(0.05)
+        elif code not in _NO_BROKER:
+            return Refused("topic", _core.error_name(code), _core.error_text(code))
+        if now >= deadline:
+            said = producer.last_error
+            return Refused("broker", _core.error_name(code), said or _core.error_text(code))

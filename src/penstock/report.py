@@ -1,0 +1,208 @@
+"""The receipt: what the broker has acknowledged, partition by partition, as frozen facts.
+
+Text, JSON and HTML are three views of the same fields. Imports neither pyarrow nor the Kafka client.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import msgspec
+
+__all__ = ["ErrorReport", "PartitionReport", "Report", "human_bytes"]
+
+# A topic can have thousands of partitions and a terminal a few dozen lines; to_dict() and to_json() have them all.
+_PARTITIONS_SHOWN = 16
+_ERRORS_SHOWN = 8
+_WIDTH = 80
+
+
+class PartitionReport(msgspec.Struct, frozen=True):
+    """What one partition acknowledged in this run.
+
+    rows          input rows, each counted once however many messages it needed
+    first_offset  lowest and highest offset that a delivery report named; None where the broker named none (acks=0).
+    last_offset   Other producers may have written between the two
+    """
+
+    topic: str
+    partition: int
+    messages: int
+    rows: int
+    first_offset: int | None = None
+    last_offset: int | None = None
+
+
+class ErrorReport(msgspec.Struct, frozen=True):
+    """Rows that one kind of error kept out of the topic.
+
+    code     librdkafka's or the broker's number (negative: raised inside librdkafka)
+    name     its name, such as "_MSG_TIMED_OUT"
+    rows     how many rows ended this way
+    example  the text of the first one, at most 200 bytes
+    """
+
+    code: int
+    name: str
+    rows: int
+    example: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts of one run; `rows + failed_rows + unknown_rows + skipped_rows` is every row that was taken.
+
+    rows               input rows acknowledged, each once
+    messages           messages acknowledged
+    bytes              key and value of those messages, before compression
+    failed_rows        rows that the broker does not have; `errors` says why
+    unknown_rows       rows that may or may not be in the log: a worker died with them, or the answer was lost
+    skipped_rows       rows that send nothing by their meaning: a weight of 0
+    null_keys          rows sent without a key, because their key column was null
+    startup_seconds    from the call to the first batch taken: sources checked, workers up, topic known
+    seconds            from the first batch taken to the last acknowledgement
+    partitions         one PartitionReport for each partition that acknowledged something, by number
+    errors             one ErrorReport for each code, most rows first
+    unknown_offsets    messages acknowledged without an offset (always with acks=0)
+    peak_memory_bytes  highest sum of PSS over the caller and all workers
+    topic, workers     where to, and by how many processes (0: inside the calling one)
+    """
+
+    topic: str = ""
+    workers: int = 0
+    rows: int = 0
+    messages: int = 0
+    bytes: int = 0
+    failed_rows: int = 0
+    unknown_rows: int = 0
+    skipped_rows: int = 0
+    null_keys: int = 0
+    startup_seconds: float = 0.0
+    seconds: float = 0.0
+    partitions: tuple[PartitionReport, ...] = ()
+    errors: tuple[ErrorReport, ...] = ()
+    unknown_offsets: int = 0
+    peak_memory_bytes: int = 0
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows acknowledged per second of `seconds`; 0.0 when no time was measured."""
+        return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def messages_per_second(self) -> float:
+        """Messages acknowledged per second of `seconds`; 0.0 when no time was measured."""
+        return self.messages / self.seconds if self.seconds > 0 else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain dicts, lists, numbers and strings, in the order of the JSON text."""
+        plain = msgspec.to_builtins(self)
+        plain["partitions"] = list(plain["partitions"])
+        plain["errors"] = list(plain["errors"])
+        return dict(plain)
+
+    def to_json(self) -> str:
+        """Return the fields as one line of JSON text without a line end."""
+        return msgspec.json.encode(self).decode()
+
+    def __str__(self) -> str:
+        lines = [self._headline(), *(f"  {line}" for line in self._remarks())]
+        if self.partitions:
+            lines += ["", *_partition_table(self.partitions)]
+        for error in self.errors[:_ERRORS_SHOWN]:
+            head = f"  {error.rows:,} {_rows(error.rows)}: {error.name}: "
+            lines.append(head + _cut(error.example, max(_WIDTH - len(head), 20)))
+        if len(self.errors) > _ERRORS_SHOWN:
+            lines.append(f"  … and {len(self.errors) - _ERRORS_SHOWN} more kinds of error")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Show the report as a small table in a notebook."""
+        head = escape(self._headline())
+        remarks = "".join(f"<div>{escape(line)}</div>" for line in self._remarks())
+        columns = "".join(f"<th>{name}</th>" for name in ("partition", "rows", "messages", "offsets"))
+        body = "".join(
+            f"<tr><td>{p.partition}</td><td>{p.rows:,}</td><td>{p.messages:,}</td><td>{_offsets(p)}</td></tr>"
+            for p in self.partitions[:_PARTITIONS_SHOWN]
+        )
+        hidden = len(self.partitions) - _PARTITIONS_SHOWN
+        more = f"<div>… and {hidden} more partitions</div>" if hidden > 0 else ""
+        table = f"<table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>" if body else ""
+        errors = "".join(
+            f"<li>{e.rows:,} {_rows(e.rows)}: {escape(e.name)}: {escape(e.example)}</li>"
+            for e in self.errors[:_ERRORS_SHOWN]
+        )
+        listed = f"<ul>{errors}</ul>" if errors else ""
+        return f"<div><strong>{head}</strong>{remarks}{table}{more}{listed}</div>"
+
+    def _headline(self) -> str:
+        messages = "message" if self.messages == 1 else "messages"
+        return (
+            f"{self.topic}: {self.rows:,} {_rows(self.rows)} acknowledged in {self.messages:,} {messages}, "
+            f"{human_bytes(self.bytes)}"
+        )
+
+    def _remarks(self) -> list[str]:
+        where = "in this process" if self.workers == 0 else f"{self.workers} worker{'' if self.workers == 1 else 's'}"
+        lines = [f"{self.seconds:.2f} s after {self.startup_seconds:.2f} s of start-up, {where}"]
+        if self.seconds > 0 and self.rows:
+            lines.append(
+                f"{self.rows_per_second:,.0f} rows/s, {self.messages_per_second:,.0f} messages/s, "
+                f"{human_bytes(self.bytes / self.seconds)}/s"
+            )
+        if self.peak_memory_bytes:
+            lines.append(f"peak memory {human_bytes(self.peak_memory_bytes)} over all processes")
+        if self.failed_rows:
+            lines.append(f"NOT acknowledged: {self.failed_rows:,} {_rows(self.failed_rows)}")
+        if self.unknown_rows:
+            lines.append(f"UNKNOWN: {self.unknown_rows:,} {_rows(self.unknown_rows)} may or may not be in the topic")
+        if self.skipped_rows:
+            lines.append(f"skipped: {self.skipped_rows:,} {_rows(self.skipped_rows)} of weight 0")
+        if self.null_keys:
+            lines.append(f"null keys: {self.null_keys:,} {_rows(self.null_keys)}")
+        if self.unknown_offsets:
+            lines.append(f"acknowledged without an offset: {self.unknown_offsets:,} messages")
+        return lines
+
+
+def human_bytes(count: float) -> str:
+    """Write a count of bytes for people, in powers of 1000: 512 B, 1.5 kB, 36.6 MB."""
+    if count < 1000:  # noqa: PLR2004 - the step between units
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.95:  # noqa: PLR2004 - what would print as 1000.0
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:,.1f} TB"
+
+
+def _rows(count: int) -> str:
+    return "row" if count == 1 else "rows"
+
+
+def _cut(text: str, width: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _offsets(partition: PartitionReport) -> str:
+    if partition.first_offset is None or partition.last_offset is None:
+        return "not told"
+    if partition.first_offset == partition.last_offset:
+        return str(partition.first_offset)
+    return f"{partition.first_offset} to {partition.last_offset}"
+
+
+def _partition_table(partitions: tuple[PartitionReport, ...]) -> list[str]:
+    """Lay out the first partitions in columns; the last line says how many are left out."""
+    shown = partitions[:_PARTITIONS_SHOWN]
+    rows = [("partition", "rows", "messages", "offsets")]
+    rows += [(str(p.partition), f"{p.rows:,}", f"{p.messages:,}", _offsets(p)) for p in shown]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        "  " + "   ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+        for row in rows
+    ]
+    if len(partitions) > len(shown):
+        lines.append(f"  … and {len(partitions) - len(shown)} more partitions")
+    return lines

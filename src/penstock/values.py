@@ -1,0 +1,206 @@
+"""Values as they were given, turned into what the settings hold, or refused with place, finding and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, get_args, get_origin
+
+import msgspec
+
+from penstock.connector import Given, parse_json
+from penstock.errors import ConfigError
+from penstock.memory import parse_bytes
+from penstock.names import did_you_mean, shown
+from penstock.settings import JsonFormat
+
+__all__ = ["read_columns", "read_format", "read_headers", "read_size", "read_value"]
+
+_FORMAT_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(JsonFormat)}
+
+
+def read_headers(given: Given | None) -> tuple[tuple[str, bytes | None], ...]:
+    """Return the headers as (key, value) pairs in the order given: texts as UTF-8, lists of numbers as bytes.
+
+    Takes the connector's list of {"key", "value"}; from Python also pairs, bytes, and a mapping of key to value.
+    """
+    if given is None:
+        return ()
+    value = given.value
+    if isinstance(value, Mapping) and not given.from_json:
+        value = list(value.items())
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
+        raise ConfigError(f'{given.where} must be a list of {{"key": ..., "value": ...}}; use [] for none')
+    return tuple(_header(one, f"{given.where}[{index}]") for index, one in enumerate(value))
+
+
+def _header(one: object, where: str) -> tuple[str, bytes | None]:
+    if isinstance(one, Mapping):
+        for name in one:
+            if name not in {"key", "value"}:
+                raise ConfigError(f'{where}: a header has no "{name}"{did_you_mean(str(name), ("key", "value"))}')
+        key, value = one.get("key"), one.get("value")
+    elif isinstance(one, tuple) and len(one) == 2:  # noqa: PLR2004 - a pair
+        key, value = one
+    else:
+        raise ConfigError(f'{where} must be an object with "key" and "value"')
+    if not isinstance(key, str):
+        raise ConfigError(f"{where}.key must be a text, and is required")
+    if value is None or isinstance(value, bytes):
+        return key, value
+    if isinstance(value, str):
+        if value.startswith(("${secret:", "${env:")) and value.endswith("}"):
+            raise ConfigError(f"{where}.value is a reference, and this version does not resolve references")
+        return key, value.encode()
+    if isinstance(value, list) and all(type(byte) is int and 0 <= byte <= 255 for byte in value):  # noqa: PLR2004
+        return key, bytes(value)
+    raise ConfigError(f"{where}.value must be a text, a list of numbers 0 to 255, or null; it is sent as bytes")
+
+
+# The connector's other formats and forms: known, so that the error can say so.
+_FORMATS_TO_COME: Final = ("csv", "avro", "parquet", "python")
+_FORMS_TO_COME: Final = {
+    "update_format": ("snowflake", "debezium", "redis", "weighted", "raw"),
+    "json_flavor": (
+        "snowflake", "kafka_connect_json_converter", "debezium_mysql", "debezium_postgres", "pandas", "blockchain",
+        "c_hex", "datagen", "postgres", "ClockInput",
+    ),
+}  # fmt: skip
+
+
+def read_format(keyword: object, lower: Given | None) -> JsonFormat:
+    """Return the format: the keyword's or, without one, the connector's, else JSON as it is by default.
+
+    keyword  None, a name, the format object (mapping or JSON text), or a JsonFormat
+    lower    the connector's `format` member; a bare name in `keyword` that is the same keeps its members
+
+    Raises ConfigError for a format or a member that does not exist, or that this version does not write.
+    """
+    if isinstance(keyword, JsonFormat):
+        return _plain_format(keyword)
+    name, members, where = ("json", {}, "format") if lower is None else _split_format(lower)
+    if keyword is not None:
+        given = Given(keyword, "format")
+        if isinstance(keyword, str) and keyword.lstrip().startswith("{"):
+            given = Given(parse_json(keyword, "format"), "format", from_json=True)
+        if given.value != name:
+            name, members, where = _split_format(given)
+    if name != "json":
+        if name in _FORMATS_TO_COME:
+            raise ConfigError(f'{where}: "{name}" is not supported by this version; use "json"')
+        raise ConfigError(f'{where}: there is no format {shown(name)}; use "json"')
+    values = {
+        member: _member(member, Given(value, f"{where}.config.{member}", from_json=True))
+        for member, value in members.items()
+        if value is not None or member not in _FORMAT_FIELDS
+    }
+    return _plain_format(JsonFormat(**values))
+
+
+def _member(name: str, given: Given) -> Any:  # noqa: ANN401 - of the type of the member
+    if name == "key_fields":
+        raise ConfigError(f"{given.where} goes with debezium and redis, which this version does not write")
+    if name not in _FORMAT_FIELDS:
+        raise ConfigError(f"{given.where}: JSON has no such member{did_you_mean(name, _FORMAT_FIELDS)}")
+    if isinstance(given.value, str) and given.value in _FORMS_TO_COME.get(name, ()):
+        raise ConfigError(f'{given.where}: "{given.value}" is not supported by this version; leave it out')
+    return read_value(given, _FORMAT_FIELDS[name])
+
+
+def _split_format(given: Given) -> tuple[str, Mapping[str, Any], str]:
+    if isinstance(given.value, str):
+        return given.value, {}, given.where
+    if not isinstance(given.value, Mapping):
+        raise ConfigError(f'{given.where} must be a name or an object such as {{"name": "json", "config": {{}}}}')
+    for member in given.value:
+        if member not in {"name", "config"}:
+            hint = did_you_mean(str(member), ("name", "config")) or "; give it inside config"
+            raise ConfigError(f'{given.where}: a format has no member "{member}"{hint}')
+    name = read_value(Given(given.value.get("name"), f"{given.where}.name"), str)
+    members = given.value.get("config")
+    if members is None:
+        members = {}
+    if not isinstance(members, Mapping):
+        raise ConfigError(f"{given.where}.config must be an object")
+    return name, members, given.where
+
+
+def _plain_format(form: JsonFormat) -> JsonFormat:
+    # 0 behaves like 1 in the original.
+    return msgspec.structs.replace(form, buffer_size_records=max(1, form.buffer_size_records))
+
+
+def read_columns(given: Given) -> tuple[str, ...]:
+    """Return column names from a list, or from a text with commas between them; none empty, none twice."""
+    value = given.value
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",")] if value.strip() else []
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+        raise ConfigError(f'{given.where} must be a list of columns, or a text such as "a,b"; found {shown(value)}')
+    for index, name in enumerate(value):
+        if not name:
+            raise ConfigError(f"{given.where}: column {index + 1} has an empty name; remove it")
+        if name in value[:index]:
+            raise ConfigError(f"{given.where}: column {shown(name)} is named twice; remove one of them")
+    return tuple(value)
+
+
+def read_size(given: Given) -> int:
+    """Return a number of bytes from a number or a text such as "256 MiB"."""
+    if isinstance(given.value, str):
+        try:
+            return parse_bytes(given.value)
+        except ValueError:
+            raise ConfigError(
+                f'{given.where}: {shown(given.value)} is not a size; give bytes, or a text such as "512 MiB" or "1 GB"'
+            ) from None
+    size: int = read_value(given, int)
+    if size < 0:
+        raise ConfigError(f"{given.where}: found {size}; give a number of bytes")
+    return size
+
+
+def read_value(given: Given, wanted: Any) -> Any:  # noqa: ANN401 - what `wanted` says
+    """Return the value as `wanted`, or raise ConfigError: the place, what was found, what is allowed."""
+    choices = _choices(wanted)
+    if choices:
+        if given.value not in choices:
+            hint = did_you_mean(given.value, choices) if isinstance(given.value, str) else ""
+            raise ConfigError(f"{given.where}: found {shown(given.value)}, allowed: {', '.join(choices)}{hint}")
+        return given.value
+    value = given.value
+    if isinstance(value, str) and not given.from_json and wanted is not str and not _takes_text(wanted):
+        value = _number(value)  # a flag
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{given.where}: found {shown(given.value)}; {_reworded(str(error))}") from None
+
+
+def _reworded(said: str) -> str:
+    """Return msgspec's sentence in our words: '`int` >= 0' and the like become what to give."""
+    said = said.partition(" - at ")[0].partition(", got ")[0]
+    for theirs, ours in (("`int | null`", "a whole number"), ("`int`", "a whole number"), ("`float`", "a number"),
+                         ("`str | null`", "a text"), ("`str`", "a text"), ("`bool`", "true or false")):  # fmt: skip
+        said = said.replace(theirs, ours)
+    return said.replace("Expected", "give")
+
+
+def _number(text: str) -> object:
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+
+def _choices(wanted: Any) -> tuple[str, ...]:  # noqa: ANN401 - a type
+    if get_origin(wanted) is Literal:
+        return get_args(wanted)
+    literals = [one for one in get_args(wanted) if get_origin(one) is Literal]
+    return get_args(literals[0]) if literals else ()
+
+
+def _takes_text(wanted: Any) -> bool:  # noqa: ANN401 - a type
+    return str in get_args(wanted)

@@ -1,0 +1,150 @@
+"""worker: take a chunk, encode it, produce it, and send back a plain ack. No policy here.
+
+Run as a process of its own (`main`), or inside the calling process with workers=0 (`Work` alone). As a process it imports
+the core and the control messages and nothing heavier: it is ready about 50 ms after it was started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import select
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from penstock import _core, control
+from penstock.encode import make_packer
+from penstock.produce import connect, make_producer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Work", "main"]
+
+# An ack with this many partitions stays below the 200 kB that a packet may hold everywhere.
+_PARTITIONS_PER_PACKET = 2000
+_IDLE_SECS = 1.0
+
+
+class Work:
+    """What a worker does, without saying how it hears of it.
+
+    arena          address of the arena in this process
+    check_signals  true in the caller's process: a wait for the broker can be interrupted
+    """
+
+    def __init__(self, start: control.Start, arena: int, *, check_signals: bool) -> None:
+        self._start = start
+        self._arena = arena
+        self._packers: dict[int, _core.Packer] = {}
+        self._producer: _core.Producer | None = None
+        self._check_signals = check_signals
+        self._failing = False
+
+    def begin(self) -> control.Ready | control.Refused:
+        """Create the producer and connect it."""
+        made = make_producer(self._start, check_signals=self._check_signals)
+        if isinstance(made, control.Refused):
+            return made
+        self._producer = made
+        return connect(made, self._start)
+
+    @property
+    def producer(self) -> _core.Producer:
+        """The producer, once begin() made one."""
+        if self._producer is None:
+            raise RuntimeError("begin() has not made a producer")
+        return self._producer
+
+    def take(self, message: control.ToWorker) -> None:
+        """Do what the message says; returns when the last message of a chunk is in librdkafka's queue."""
+        if isinstance(message, control.LayoutPlace):
+            encoded = _core.read_bytes(self._arena, message.position, message.size)
+            self._packers[message.layout] = make_packer(msgspec.msgpack.decode(encoded, type=control.Layout))
+        elif isinstance(message, control.Deal):
+            self.producer.produce(message.chunk, self._packers[message.layout], self._arena, message.place)
+
+    def results(self, timeout_ms: int) -> Iterator[control.FromWorker]:
+        """Serve delivery reports for up to timeout_ms, then tell what there is to tell."""
+        for chunk, partitions, errors, null_keys, failure in self.producer.poll(timeout_ms):
+            while len(partitions) > _PARTITIONS_PER_PACKET:
+                yield control.PartialAck(chunk, partitions[:_PARTITIONS_PER_PACKET])
+                partitions = partitions[_PARTITIONS_PER_PACKET:]
+            yield control.Ack(chunk, partitions, errors, null_keys, failure)
+        lines = self.producer.log()
+        if lines:
+            yield control.Log(lines)
+        fatal = self.producer.fatal()
+        if fatal is not None and not self._failing:
+            self._failing = True
+            yield control.Failing(_core.error_name(fatal[0]), fatal[1])
+
+    def close(self) -> None:
+        """Let the producer go; what it still had is given up."""
+        if self._producer is not None:
+            self._producer.close()
+            self._producer = None
+
+
+def main(socket_fd: int, arena_fd: int) -> None:
+    """Run one worker process until it is told to stop, or until its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to answer
+    start = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=control.Start)
+    channel = socket.socket(fileno=socket_fd)
+    _watch_parent(start.parent_pid, socket_fd)
+    memory = mmap.mmap(arena_fd, start.arena_bytes)
+    work = Work(start, _core.address_of(memory), check_signals=False)
+    answer = work.begin()
+    channel.send(control.encode(answer))
+    if isinstance(answer, control.Ready):
+        with contextlib.suppress(ConnectionError):  # the coordinator let go of us
+            _serve(work, channel)
+    # librdkafka is given up with its threads: whatever it still had was given up before, or is nobody's any more.
+    os._exit(0)
+
+
+def _watch_parent(parent_pid: int, socket_fd: int) -> None:
+    try:
+        parent = os.pidfd_open(parent_pid)
+    except ProcessLookupError:
+        os._exit(3)
+    if os.getppid() != parent_pid:  # it died before we looked, and the number may be another's
+        os._exit(3)
+    _core.watch_parent(parent, socket_fd)
+
+
+def _serve(work: Work, channel: socket.socket) -> None:
+    events = work.producer.event_fd
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(events, select.POLLIN)
+    stopping = False
+    while not (stopping and work.producer.outstanding == 0):
+        ready = {fd for fd, _ in poll.poll(_IDLE_SECS * 1000)}
+        if events in ready:
+            os.read(events, 8)
+        # Reports before the next chunk: what they free may be what the coordinator waits for.
+        _send(work, channel)
+        if channel.fileno() in ready:
+            packet = channel.recv(1 << 20)
+            if not packet:
+                return
+            message = control.decode_to_worker(packet)
+            stopping = stopping or isinstance(message, control.Stop)
+            work.take(message)
+            _send(work, channel)
+    _send(work, channel)
+
+
+def _send(work: Work, channel: socket.socket) -> None:
+    for message in work.results(0):
+        if isinstance(message, control.Log):
+            with contextlib.suppress(BlockingIOError):  # a log that nobody reads must not stop the deliveries
+                channel.send(control.encode(message), socket.MSG_DONTWAIT)
+        else:
+            channel.send(control.encode(message))

@@ -1,0 +1,524 @@
+"""A second, slow encoder written from the specification alone, to which the core's bytes are compared.
+
+    Array, Field ──cells()──▶ JSON text per row ──rows()──▶ {"id":1,…} ──changes()──▶ order of events ──pack()──▶ values
+
+Every function takes a pyarrow array of any offset and reads raw integers from its buffers where pyarrow's Python
+objects cannot hold the value (a timestamp of the year -200000, the nanosecond of a time). Nothing here is shared with
+the core, and nothing is fast.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import math
+import struct
+import uuid
+import zlib
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pyarrow as pa
+
+ROWS_PER_CHUNK = 65536
+LARGEST_WEIGHT = 1_000_000
+HEADROOM = 64  # the maximum payload is message.max.bytes less this
+DELETES = frozenset({"delete", "D", "d", "-U", "-D"})
+INSERTS = frozenset({"insert", "upsert", "I", "U", "c", "u", "r", "+I", "+U"})
+SECONDS_PER_DAY = 86400
+TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+class NoForm(ValueError):  # noqa: N818 - what it says about a value
+    """The value has no JSON form: NaN as a map key, VARIANT text that is not JSON, an event above the limit."""
+
+
+# ---- scalars --------------------------------------------------------------------------------------------------------
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a JSON string: seven short escapes, \\u00xx below a space, everything else as it is."""
+    return '"' + "".join(ESCAPES.get(c, c if c >= " " else f"\\u{ord(c):04x}") for c in text) + '"'
+
+
+def _neighbours(value: float, width: int) -> tuple[Fraction, Fraction, bool]:
+    """Return the reals that round to the positive finite `value` (bounds, and whether they belong to it)."""
+    form, bits = {32: ("<f", "<I"), 64: ("<d", "<Q")}[width]
+    (pattern,) = struct.unpack(bits, struct.pack(form, value))
+    below = Fraction(struct.unpack(form, struct.pack(bits, pattern - 1))[0])
+    above = struct.unpack(form, struct.pack(bits, pattern + 1))[0]
+    exact = Fraction(value)
+    # past the largest finite number the spacing is that of the numbers just below it
+    up = Fraction(above) - exact if math.isfinite(above) else exact - below
+    return exact - (exact - below) / 2, exact + up / 2, pattern % 2 == 0
+
+
+def shortest(value: float, width: int) -> tuple[int, int]:
+    """Return (digits, exponent): the shortest decimal that reads back as `value`, nearest to it, ties to even."""
+    exact = Fraction(value)
+    low, high, inclusive = _neighbours(value, width)
+    exponent = math.floor(math.log10(value)) + 2
+    while True:
+        step = Fraction(10) ** exponent
+        floor = exact // step
+        found = [
+            digits
+            for digits in (floor, floor + 1)
+            if digits > 0 and (low < digits * step < high or (inclusive and digits * step in (low, high)))
+        ]
+        if found:
+            best = min(found, key=lambda digits: (abs(digits * step - exact), digits % 2))
+            while best % 10 == 0:
+                best, exponent = best // 10, exponent + 1
+            return int(best), exponent
+        exponent -= 1
+
+
+def float_text(value: float, width: int) -> str:
+    """Return a float of 32 or 64 bits as a JSON number, or null for NaN and the infinities (section 5.5)."""
+    if not math.isfinite(value):
+        return "null"
+    sign = "-" if math.copysign(1.0, value) < 0 else ""
+    if value == 0:
+        return sign + "0.0"
+    number, exponent = shortest(abs(value), width)
+    digits = str(number)
+    point = len(digits) + exponent  # value = 0.DIGITS * 10**point
+    smallest, largest = {32: (-6, 13), 64: (-5, 16)}[width]
+    if smallest < point <= largest:
+        if point <= 0:
+            return f"{sign}0.{'0' * -point}{digits}"
+        whole = digits[:point].ljust(point, "0")
+        return f"{sign}{whole}.{digits[point:] or '0'}"
+    fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{fraction}e{point - 1}"
+
+
+def decimal_text(unscaled: int, scale: int) -> str:
+    """Return unscaled * 10**-scale without an exponent and without trailing zeros in the fraction."""
+    sign = "-" if unscaled < 0 else ""
+    digits = str(abs(unscaled))
+    if scale <= 0:
+        return sign + (digits + "0" * -scale if unscaled else "0")
+    digits = digits.rjust(scale + 1, "0")
+    whole, fraction = digits[:-scale], digits[-scale:].rstrip("0")
+    return f"{sign}{whole}.{fraction}" if fraction else sign + whole
+
+
+def date_text(days: int) -> str:
+    """Return days since 1970-01-01 as a date of the proleptic Gregorian calendar, of any year."""
+    year400, day = divmod(days + 719468, 146097)  # days since 0000-03-01
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= year * 365 + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day = day - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    year += year400 * 400 + (month <= 2)
+    if 0 <= year <= 9999:
+        return f"{year:04}-{month:02}-{day:02}"
+    return f"{'-' if year < 0 else '+'}{abs(year):04}-{month:02}-{day:02}"
+
+
+def time_text(ticks: int, unit: str) -> str:
+    """Return ticks since midnight as hh:mm:ss, with 3, 6 or 9 digits of fraction where there is one."""
+    seconds, rest = divmod(ticks, TICKS[unit])
+    nanoseconds = rest * (10**9 // TICKS[unit])
+    text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    for width, size in ((3, 10**6), (6, 10**3), (9, 1)):
+        if nanoseconds and nanoseconds % size == 0:
+            return f"{text}.{nanoseconds // size:0{width}}"
+    return text
+
+
+def timestamp_text(ticks: int, unit: str, *, zoned: bool) -> str:
+    """Return ticks since 1970-01-01 as date, space, time, and +00:00 where the type has a zone."""
+    days, rest = divmod(ticks, SECONDS_PER_DAY * TICKS[unit])
+    return f"{date_text(days)} {time_text(rest, unit)}{'+00:00' if zoned else ''}"
+
+
+def _refused(text: str) -> Any:
+    raise NoForm(f"{text} is not JSON")
+
+
+def variant_text(text: str) -> str:
+    """Return JSON text rewritten: no white space, keys sorted by UTF-8 bytes, numbers as decimals without an exponent."""
+
+    def write(value: Any) -> str:
+        if value is None or isinstance(value, bool):
+            return {None: "null", True: "true", False: "false"}[value]
+        if isinstance(value, str):
+            value.encode()  # a lone surrogate has no UTF-8 form
+            return quoted(value)
+        if isinstance(value, int):
+            return str(value)
+        if isinstance(value, Decimal):
+            sign, digits, exponent = value.as_tuple()
+            number = int("".join(map(str, digits)))
+            return decimal_text(-number if sign else number, -int(exponent))
+        if isinstance(value, list):
+            return "[" + ",".join(map(write, value)) + "]"
+        return "{" + ",".join(f"{quoted(name)}:{write(value[name])}" for name in sorted(value, key=str.encode)) + "}"
+
+    try:
+        return write(json.loads(text, parse_float=Decimal, parse_constant=_refused))
+    except (ValueError, RecursionError) as error:
+        raise NoForm(f"not JSON: {error}") from error
+
+
+# ---- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def integers(array: pa.Array, width: int) -> list[int]:
+    """Return the signed little-endian integers of `width` bytes in the array's second buffer, slicing respected."""
+    buffer = array.buffers()[1]
+    if buffer is None:
+        return [0] * len(array)
+    raw = memoryview(buffer)
+    places = range(array.offset * width, (array.offset + len(array)) * width, width)
+    return [int.from_bytes(raw[at : at + width], "little", signed=True) for at in places]
+
+
+def _sql_type(field: pa.Field) -> str:
+    return (field.metadata or {}).get(b"sql_type", b"").decode()
+
+
+def _number_list(raw: bytes) -> str:
+    return "[" + ",".join(map(str, raw)) + "]"
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    t = pa.types
+    return (
+        t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
+    ) and not t.is_decimal(kind)
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    t = pa.types
+    return (
+        t.is_list(kind)
+        or t.is_large_list(kind)
+        or t.is_fixed_size_list(kind)
+        or t.is_list_view(kind)
+        or t.is_large_list_view(kind)
+    )
+
+
+def _leaf(array: pa.Array, kind: pa.DataType) -> list[str]:
+    """Return the texts of a column without children; those of null slots are not looked at."""
+    t = pa.types
+    if t.is_boolean(kind):
+        return ["true" if value else "false" for value in array.to_pylist()]
+    if t.is_integer(kind):
+        return [str(value) for value in array.to_pylist()]
+    if t.is_floating(kind):
+        width = 64 if t.is_float64(kind) else 32  # a float16 is the float32 it equals
+        return [float_text(math.nan if value is None else float(value), width) for value in array.to_pylist()]
+    if t.is_decimal(kind):
+        return [decimal_text(value, kind.scale) for value in integers(array, kind.bit_width // 8)]
+    if t.is_date32(kind):
+        return [quoted(date_text(value)) for value in integers(array, 4)]
+    if t.is_date64(kind):
+        return [quoted(date_text(value // (SECONDS_PER_DAY * 1000))) for value in integers(array, 8)]
+    if t.is_time(kind):
+        return [quoted(time_text(value, kind.unit)) for value in integers(array, kind.bit_width // 8)]
+    if t.is_timestamp(kind):
+        return [quoted(timestamp_text(value, kind.unit, zoned=kind.tz is not None)) for value in integers(array, 8)]
+    raise NoForm(f"{kind} has no JSON form")
+
+
+def _text_column(array: pa.Array, field: pa.Field, *, variant: bool) -> list[str]:
+    values = array.to_pylist()
+    if variant:
+        return ["null" if value is None else variant_text(value) for value in values]
+    if _sql_type(field) == "UUID":
+        return ["null" if value is None else quoted(str(uuid.UUID(value))) for value in values]
+    return ["null" if value is None else quoted(value) for value in values]
+
+
+def _bytes_column(array: pa.Array, *, as_uuid: bool) -> list[str]:
+    values = array.to_pylist()
+    if as_uuid:
+        return ["null" if value is None else f'"{uuid.UUID(bytes=value)}"' for value in values]
+    return ["null" if value is None else _number_list(value) for value in values]
+
+
+def map_text(entries: pa.Array, key: pa.Field, item: pa.Field) -> str:
+    """Return one map's entries as an object sorted by key, equal keys in the order given."""
+    keys, items = entries.field(0), entries.field(1)
+    names = []
+    for text in cells(keys, key):
+        if text[0] in "[{" or text == "null":
+            raise NoForm("a map key that is null, not finite, or not a scalar")
+        names.append(text if text[0] == '"' else f'"{text}"')
+    order = sorted(range(len(names)), key=sort_values(keys).__getitem__)
+    texts = cells(items, item)
+    return "{" + ",".join(f"{names[i]}:{texts[i]}" for i in order) + "}"
+
+
+def sort_values(keys: pa.Array) -> list[Any]:
+    """Return one comparable value per map key: text by its UTF-8 bytes, numbers and times by value, false first."""
+    kind = keys.type
+    t = pa.types
+    if isinstance(keys, pa.ExtensionArray):
+        return sort_values(keys.storage)
+    if t.is_dictionary(kind):
+        values = sort_values(keys.dictionary)
+        return [values[i] for i in keys.indices.to_pylist()]
+    if t.is_run_end_encoded(kind):
+        values = sort_values(keys.values)
+        return [values[i] for i in _runs(keys)]
+    if _is_string(kind):
+        return [value.encode() for value in keys.to_pylist()]
+    if t.is_decimal(kind):
+        raise NoForm("a decimal map key")
+    if t.is_temporal(kind):
+        return integers(keys, kind.bit_width // 8)
+    return keys.to_pylist()
+
+
+def _runs(array: pa.Array) -> list[int]:
+    """Return the number of the run in which each row of a run-end-encoded array lies."""
+    ends = array.run_ends.to_pylist()
+    return [bisect.bisect_right(ends, array.offset + row) for row in range(len(array))]
+
+
+def cells(array: pa.Array, field: pa.Field) -> list[str]:
+    """Return one JSON text per row of `array`; `field` is its field, whose metadata may name an SQL type."""
+    kind = field.type
+    t = pa.types
+    variant = _sql_type(field) == "VARIANT"
+    if isinstance(kind, pa.BaseExtensionType):
+        variant = variant or kind.extension_name == "arrow.json"
+        array, kind = array.storage, kind.storage_type
+        if field.type.extension_name == "arrow.uuid":
+            return _bytes_column(array, as_uuid=True)
+    if t.is_null(kind):
+        return ["null"] * len(array)
+    if t.is_dictionary(kind):
+        texts = cells(array.dictionary, pa.field(field.name, kind.value_type, metadata=field.metadata))
+        return ["null" if i is None else texts[i] for i in array.indices.to_pylist()]
+    if t.is_run_end_encoded(kind):
+        texts = cells(array.values, pa.field(field.name, kind.value_type, metadata=field.metadata))
+        return [texts[run] for run in _runs(array)]
+    if _is_string(kind):
+        return _text_column(array, field, variant=variant)
+    if _is_binary(kind):
+        return _bytes_column(array, as_uuid=_sql_type(field) == "UUID")
+    valid = array.is_valid().to_pylist()
+    if t.is_map(kind):
+        return [
+            map_text(array[row].values, kind.key_field, kind.item_field) if valid[row] else "null"
+            for row in range(len(array))
+        ]
+    if _is_list(kind):
+        return [
+            "[" + ",".join(cells(array[row].values, kind.value_field)) + "]" if valid[row] else "null"
+            for row in range(len(array))
+        ]
+    if t.is_struct(kind):
+        children = [kind.field(i) for i in range(kind.num_fields)]
+        # a row that is null may hide values which have no form, so only the others are encoded
+        rows = [_row(array, children, row) if valid[row] else "null" for row in range(len(array))]
+        return rows
+    return [text if good else "null" for text, good in zip(_leaf(array, kind), valid, strict=True)]
+
+
+def _row(array: pa.StructArray, children: list[pa.Field], row: int) -> str:
+    texts = (cells(array.field(i).slice(row, 1), child)[0] for i, child in enumerate(children))
+    return object_text(children, texts)
+
+
+def object_text(fields: list[pa.Field], texts: Any) -> str:
+    """Return one object with the fields' names in their order."""
+    return "{" + ",".join(f"{quoted(field.name)}:{text}" for field, text in zip(fields, texts, strict=True)) + "}"
+
+
+def rows(batch: pa.RecordBatch, columns: list[str] | None = None) -> list[str]:
+    """Return each row as one JSON object of `columns` in the order given (all of them, in schema order, by default)."""
+    names = batch.schema.names if columns is None else columns
+    fields = [batch.schema.field(name) for name in names]
+    texts = [cells(batch.column(name), field) for name, field in zip(names, fields, strict=True)]
+    return [object_text(fields, [column[row] for column in texts]) for row in range(batch.num_rows)]
+
+
+# ---- changes, keys and messages -------------------------------------------------------------------------------------
+
+
+def changes(batch: pa.RecordBatch, *, op: str | None = None, weight: str | None = None) -> list[tuple[int, str]]:
+    """Return (row, "insert" or "delete") in the order in which the events are sent, one entry per event."""
+    if op is not None:
+        return [(row, _verb(value)) for row, value in enumerate(batch.column(op).to_pylist())]
+    if weight is None:
+        return [(row, "insert") for row in range(batch.num_rows)]
+    weights = batch.column(weight).to_pylist()
+    if any(count is None or abs(count) > LARGEST_WEIGHT for count in weights):
+        raise NoForm("a weight that is null or above the limit")
+    deletes = [(row, "delete") for row, count in enumerate(weights) for _ in range(-count)]
+    return deletes + [(row, "insert") for row, count in enumerate(weights) for _ in range(count)]
+
+
+def _verb(value: str | None) -> str:
+    if value in DELETES:
+        return "delete"
+    if value in INSERTS:
+        return "insert"
+    raise NoForm(f"{value!r} is no operation")
+
+
+def pack(events: list[bytes], *, limit: int, records: int, array: bool) -> list[bytes]:
+    """Return message values of at most `limit` bytes and `records` events, each filled before the next is begun."""
+    values: list[bytes] = []
+    held: list[bytes] = []
+
+    def joined(some: list[bytes]) -> bytes:
+        return b"[" + b",".join(some) + b"]" if array else b"".join(event + b"\n" for event in some)
+
+    for event in events:
+        if len(joined([event])) > limit:
+            raise NoForm(f"an event of {len(event)} bytes where {limit} are allowed")
+        if held and (len(held) >= records or len(joined([*held, event])) > limit):
+            values.append(joined(held))
+            held = []
+        held.append(event)
+    if held:
+        values.append(joined(held))
+    return values
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What of the settings shapes the messages; limit is the maximum payload, message.max.bytes - 64."""
+
+    limit: int = 999_936
+    records: int = 10_000
+    array: bool = False
+    op: str | None = None
+    weight: str | None = None
+    partition_column: str | None = None
+    key: tuple[str, ...] = ()
+    key_format: str = "json"
+
+    def settings(self, topic: str = "t") -> dict[str, Any]:
+        """Return the same as keywords of penstock.preview, leaving out what is not set."""
+        named = {
+            "op_column": self.op,
+            "weight_column": self.weight,
+            "partition_column": self.partition_column,
+            "key": self.key,
+            "key_format": self.key_format if self.key else None,
+        }
+        return {
+            "topic": topic,
+            "format": {"name": "json", "config": {"array": self.array, "buffer_size_records": self.records}},
+            "kafka_options": {"message.max.bytes": str(self.limit + HEADROOM)},
+            **{name: value for name, value in named.items() if value},
+        }
+
+
+def events(batch: pa.RecordBatch, packing: Packing) -> list[tuple[int, bytes]]:
+    """Return (row, event) in the order of sending, for one batch."""
+    control = {packing.op, packing.weight, packing.partition_column}
+    texts = rows(batch, [name for name in batch.schema.names if name not in control])
+    return [
+        (row, f'{{"{verb}":{texts[row]}}}'.encode())
+        for row, verb in changes(batch, op=packing.op, weight=packing.weight)
+    ]
+
+
+def key_bytes(batch: pa.RecordBatch, columns: tuple[str, ...], key_format: str = "json") -> list[bytes | None]:
+    """Return each row's message key: the compact object of `columns`, or the bytes of the only one."""
+    if key_format == "json":
+        return [text.encode() for text in rows(batch, list(columns))]
+    values = batch.column(columns[0]).to_pylist()
+    return [value.encode() if isinstance(value, str) else value for value in values]
+
+
+def messages(batches: list[pa.RecordBatch], packing: Packing) -> list[tuple[int, bytes | None, bytes]]:
+    """Return (batch, key, value) of every message in the order of sending to one partition."""
+    sent: list[tuple[int, bytes | None, bytes]] = []
+    for number, batch in enumerate(batches):
+        for start in range(0, batch.num_rows, ROWS_PER_CHUNK):
+            chunk = batch.slice(start, ROWS_PER_CHUNK)
+            made = events(chunk, packing)
+            records = 1 if packing.key else max(packing.records, 1)
+            values = pack([event for _, event in made], limit=packing.limit, records=records, array=packing.array)
+            if packing.key:
+                keys = key_bytes(chunk, packing.key, packing.key_format)
+                keyed = [(number, keys[row], value) for (row, _), value in zip(made, values, strict=True)]
+                if any(len(value) + len(key or b"") > packing.limit for _, key, value in keyed):
+                    raise NoForm("key and value together are above the limit")
+                sent += keyed
+            else:
+                sent += [(number, None, value) for value in values]
+    return sent
+
+
+def split_value(value: bytes, *, array: bool) -> list[bytes]:
+    """Return the events of one message value, whose framing must be exact."""
+    if not array:
+        assert value.endswith(b"\n")
+        lines = value[:-1].split(b"\n")  # a newline inside a string is escaped
+        assert all(line.startswith(b'{"') and line.endswith(b"}") for line in lines)
+        return lines
+    assert value.startswith(b"[{")
+    assert value.endswith(b"}]")
+    parts, start, depth, inside, escaped = [], 1, 0, False, False
+    for at, byte in enumerate(value):
+        if inside:
+            inside = escaped or byte != ord('"')
+            escaped = not escaped and byte == ord("\\")
+        elif byte == ord('"'):
+            inside = True
+        elif byte in b"[{":
+            depth += 1
+        elif byte in b"]}":
+            depth -= 1
+        elif byte == ord(",") and depth == 1:
+            parts.append(value[start:at])
+            start = at + 1
+    return [*parts, value[start:-1]]
+
+
+# ---- partitioners ---------------------------------------------------------------------------------------------------
+
+
+def murmur2(key: bytes) -> int:
+    """Return Java's murmur2 of `key` as an unsigned 32-bit number (Kafka's Utils.murmur2, seed 0x9747b28c)."""
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
+    h = (0x9747B28C ^ len(key)) & mask
+    whole = len(key) // 4 * 4
+    for at in range(0, whole, 4):
+        k = int.from_bytes(key[at : at + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        h = (h * m & mask) ^ k
+    if rest := key[whole:]:
+        h = (h ^ int.from_bytes(rest, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+def fnv1a(key: bytes) -> int:
+    """Return 32-bit FNV-1a as librdkafka folds it: the absolute value of the signed number."""
+    h = 0x811C9DC5
+    for byte in key:
+        h = (h ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return h if h < 2**31 else 2**32 - h
+
+
+def partition(partitioner: str, key: bytes, partitions: int) -> int:
+    """Return the partition of a key that is present and not empty."""
+    family = partitioner.removesuffix("_random")
+    if family == "murmur2":
+        return (murmur2(key) & 0x7FFFFFFF) % partitions
+    if family == "fnv1a":
+        return fnv1a(key) % partitions
+    assert family == "consistent"
+    return zlib.crc32(key) % partitions

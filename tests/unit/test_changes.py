@@ -1,0 +1,282 @@
+"""What an operation or a weight makes of a row: insert or delete, how often, and in which order."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import oracles
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import Packing
+
+import penstock
+
+
+def events(batch: Any, **settings: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Return (insert or delete, row) of everything a batch sends, in order."""
+    made = []
+    for message in penstock.preview(batch, topic="t", **settings):
+        for line in message.value[:-1].split(b"\n"):
+            ((verb, row),) = json.loads(line).items()
+            made.append((verb, row))
+    return made
+
+
+def with_ops(ops: list[str | None], kind: pa.DataType | None = None) -> pa.RecordBatch:
+    return pa.record_batch({"i": range(len(ops)), "op": pa.array(ops, kind or pa.string())})
+
+
+def with_weights(weights: list[int | None], kind: pa.DataType | None = None) -> pa.RecordBatch:
+    return pa.record_batch({"w": pa.array(weights, kind or pa.int64()), "i": range(len(weights))})
+
+
+# ---- op -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spelling", sorted(oracles.INSERTS))
+def test_spellings_of_insert(spelling):
+    """Inserts, and updates, reads and upserts where the format has no such event, are inserts."""
+    assert events(with_ops([spelling]), op_column="op") == [("insert", {"i": 0})]
+
+
+@pytest.mark.parametrize("spelling", sorted(oracles.DELETES))
+def test_spellings_of_delete(spelling):
+    """Deletes and the before image of an update are deletes."""
+    assert events(with_ops([spelling]), op_column="op") == [("delete", {"i": 0})]
+
+
+@pytest.mark.parametrize("word", ["", "x", "deleted", "insert ", " I", "+", "-", "+X", "1", "é", "ins\0rt", "D\0"])
+def test_unknown_op(word):
+    """A word that is no operation is an EncodeError that names row, column and word."""
+    with pytest.raises(penstock.EncodeError) as caught:
+        events(with_ops(["I", "D", word, "I"]), op_column="op")
+    assert (caught.value.row, caught.value.column) == (2, "op")
+    assert "op" in str(caught.value)
+    assert "2" in str(caught.value)
+
+
+def test_null_op():
+    """A null operation is an EncodeError that names row and column."""
+    with pytest.raises(penstock.EncodeError) as caught:
+        events(with_ops(["I", None]), op_column="op")
+    assert (caught.value.row, caught.value.column) == (1, "op")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.string_view(),
+        pa.dictionary(pa.int8(), pa.string()),
+        pa.dictionary(pa.uint32(), pa.large_string()),
+    ],
+)
+def test_any_string_column_may_be_op(kind):
+    """The operation may be any kind of string column, sliced or not."""
+    ops = ["I", "D", "insert", "-U", "+U", "d"]
+    batch = with_ops(ops, kind)
+    expected = [("delete" if op in oracles.DELETES else "insert", {"i": i}) for i, op in enumerate(ops)]
+    assert events(batch, op_column="op") == expected
+    assert events(batch.slice(1, 3), op_column="op") == expected[1:4]
+
+
+def test_run_end_encoded_op():
+    """An operation column made of runs is one like any other."""
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3, 5], pa.int32()), pa.array(["I", "D", "u"]))
+    batch = pa.record_batch([pa.array(range(5)), runs], names=["i", "op"])
+    verbs = ["insert", "insert", "delete", "insert", "insert"]
+    assert [verb for verb, _ in events(batch, op_column="op")] == verbs
+    assert [verb for verb, _ in events(batch.slice(1, 3), op_column="op")] == verbs[1:4]
+
+
+@given(ops=st.lists(st.sampled_from(sorted(oracles.INSERTS | oracles.DELETES)), max_size=40))
+def test_a_log_keeps_its_order(ops):
+    """With an operation column nothing is moved: the events are the rows in the order given."""
+    made = events(with_ops(ops), op_column="op")
+    assert [row["i"] for _, row in made] == list(range(len(ops)))
+    assert [verb for verb, _ in made] == [verb for _, verb in oracles.changes(with_ops(ops), op="op")]
+
+
+# ---- weight ---------------------------------------------------------------------------------------------------------
+
+
+@given(weights=st.lists(st.integers(-3, 3), max_size=40))
+def test_deletes_come_first(weights):
+    """All deletes of a batch precede its inserts, a row is repeated as often as its weight, and 0 sends nothing."""
+    made = events(with_weights(weights), weight_column="w")
+    verbs = [verb for verb, _ in made]
+    assert verbs == sorted(verbs)  # "delete" before "insert"
+    deletes = [row["i"] for verb, row in made if verb == "delete"]
+    inserts = [row["i"] for verb, row in made if verb == "insert"]
+    assert deletes == sorted(deletes)
+    assert inserts == sorted(inserts)
+    assert Counter(deletes) == Counter({i: -w for i, w in enumerate(weights) if w < 0})
+    assert Counter(inserts) == Counter({i: w for i, w in enumerate(weights) if w > 0})
+    assert all(set(row) == {"i"} for _, row in made)
+
+
+def test_rows_are_neither_sorted_nor_merged():
+    """Rows that are equal, or that cancel each other, are all sent, in the order given."""
+    batch = pa.record_batch({"v": ["b", "a", "b", "b", "a"], "w": pa.array([1, 1, -1, 1, -1])})
+    assert events(batch, weight_column="w") == [
+        ("delete", {"v": "b"}),
+        ("delete", {"v": "a"}),
+        ("insert", {"v": "b"}),
+        ("insert", {"v": "a"}),
+        ("insert", {"v": "b"}),
+    ]
+
+
+def test_each_batch_for_itself():
+    """Deletes are moved before the inserts of their own batch only."""
+    batches = [with_weights([1, -1]), with_weights([1, -1])]
+    assert [verb for verb, _ in events(batches, weight_column="w")] == ["delete", "insert"] * 2
+
+
+def test_a_batch_of_many_pieces():
+    """A batch of more rows than fit a chunk still sends all its deletes before its inserts."""
+    rows = 150_000
+    weights = [(-1, 1, 0)[i % 3] for i in range(rows)]
+    made = events(with_weights(weights), weight_column="w")
+    assert [row["i"] for verb, row in made[:50_000] if verb == "delete"] == list(range(0, rows, 3))
+    assert [row["i"] for verb, row in made[50_000:] if verb == "insert"] == list(range(1, rows, 3))
+    assert len(made) == 100_000
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.int8(),
+        pa.int16(),
+        pa.int32(),
+        pa.int64(),
+        pa.dictionary(pa.int8(), pa.int64()),
+        pa.dictionary(pa.uint64(), pa.int32()),
+        pa.dictionary(pa.uint8(), pa.int8()),
+    ],
+)
+def test_any_integer_column_may_be_weight(kind):
+    """The weight may be any kind of integer column, sliced or not."""
+    batch = with_weights([2, -1, 0, 1, -2], kind)
+    expected = oracles.changes(batch, weight="w")
+    assert [(row["i"], verb) for verb, row in events(batch, weight_column="w")] == expected
+    sliced = [(row["i"] - 1, verb) for verb, row in events(batch.slice(1, 3), weight_column="w")]
+    assert sliced == oracles.changes(batch.slice(1, 3), weight="w")
+
+
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()])
+def test_unsigned_weights(kind):
+    """An unsigned weight only inserts."""
+    assert events(with_weights([2, 0, 1], kind), weight_column="w") == [("insert", {"i": i}) for i in (0, 0, 2)]
+
+
+@pytest.mark.parametrize("weight", [1_000_001, -1_000_001, 2**62, 2**63 - 1, -(2**63)])
+def test_very_large_weight(weight):
+    """A weight beyond a million either way is refused before anything of the batch is sent, naming row and number."""
+    made: list[Any] = []
+    with pytest.raises(penstock.EncodeError) as caught:
+        made.extend(penstock.preview(with_weights([1, weight, -1]), topic="t", weight_column="w"))
+    assert made == []
+    assert (caught.value.row, caught.value.column) == (1, "w")
+    assert str(weight) in str(caught.value).replace(",", "").replace("_", "")
+
+
+def test_very_large_unsigned_weight():
+    """A weight that fits no signed integer is refused like any other that is too large."""
+    with pytest.raises(penstock.EncodeError) as caught:
+        events(with_weights([1, 2**64 - 1], pa.uint64()), weight_column="w")
+    assert caught.value.row == 1
+
+
+def test_largest_weight():
+    """A weight of a million is allowed, and sends a million events."""
+    messages = list(penstock.preview(pa.record_batch({"w": [1_000_000]}), topic="t", weight_column="w"))
+    assert sum(message.value.count(b"\n") for message in messages) == 1_000_000
+    assert {message.value for message in messages} == {b'{"insert":{}}\n' * 10_000}
+
+
+def test_null_weight():
+    """A null weight is an EncodeError that names row and column."""
+    with pytest.raises(penstock.EncodeError) as caught:
+        events(with_weights([1, 0, None]), weight_column="w")
+    assert (caught.value.row, caught.value.column) == (2, "w")
+
+
+def test_weight_with_a_key():
+    """A keyed row is repeated as whole messages under the same key."""
+    batch = pa.record_batch({"k": ["a", "b"], "w": [2, -2]})
+    made = [(m.key, m.value) for m in penstock.preview(batch, **Packing(weight="w", key=("k",)).settings())]
+    assert made == [(b'{"k":"b"}', b'{"delete":{"k":"b"}}\n')] * 2 + [(b'{"k":"a"}', b'{"insert":{"k":"a"}}\n')] * 2
+
+
+def test_weight_and_partitions():
+    """Deletes come first within each partition, and packing repeats a row across messages where it must."""
+    batch = pa.record_batch({"k": ["a", "b", "c", "d"] * 5, "w": [3, -2, 0, -1, 1] * 4, "i": range(20)})
+    packing = Packing(weight="w", records=2)
+    made: dict[int, list[bytes]] = {}
+    for m in penstock.preview(batch, partition_by=["k"], partitions=3, **packing.settings()):
+        made.setdefault(m.partition, []).append(m.value)
+    expected: dict[int, list[bytes]] = {}
+    for (_, event), (row, _) in zip(oracles.events(batch, packing), oracles.changes(batch, weight="w"), strict=True):
+        key = oracles.rows(batch.slice(row, 1), ["k"])[0].encode()
+        expected.setdefault(oracles.partition("murmur2", key, 3), []).append(event)
+    packed = {p: oracles.pack(some, limit=packing.limit, records=2, array=False) for p, some in expected.items()}
+    assert made == packed
+
+
+# ---- columns that cannot be used ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["op_column", "weight_column", "partition_column", "key", "partition_by"])
+def test_unknown_column(name):
+    """A column that is not there is a ConfigError with the nearest name, before the first row is read."""
+    batch = pa.record_batch({"amount": [1], "other": ["x"]})
+    value: Any = ["amuont"] if name in {"key", "partition_by"} else "amuont"
+    with pytest.raises(penstock.ConfigError) as caught:
+        list(penstock.preview(batch, topic="t", partitions=1, **{name: value}))
+    assert "amuont" in str(caught.value)
+    assert "amount" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("op_column", pa.array([1.5])),
+        ("op_column", pa.array([["I"]])),
+        ("op_column", pa.array([True])),
+        ("weight_column", pa.array(["1"])),
+        ("weight_column", pa.array([1.0])),
+        ("weight_column", pa.array([True])),
+        ("partition_column", pa.array(["0"])),
+        ("partition_column", pa.array([0.0])),
+    ],
+)
+def test_column_of_a_wrong_type(name, column):
+    """An op that is no string, or a weight or partition that is no integer, is refused by name before row 0."""
+    batch = pa.record_batch([column, pa.array([1])], names=["chosen", "i"])
+    with pytest.raises((penstock.ConfigError, penstock.SchemaError)) as caught:
+        list(penstock.preview(batch, topic="t", partitions=1, **{name: "chosen"}))
+    assert "chosen" in str(caught.value)
+
+
+def test_op_and_weight_exclude_each_other():
+    """Both columns at once contradict each other: ConfigError, naming both."""
+    batch = pa.record_batch({"op": ["I"], "w": [1], "i": [1]})
+    with pytest.raises(penstock.ConfigError) as caught:
+        list(penstock.preview(batch, topic="t", op_column="op", weight_column="w"))
+    assert "op_column" in str(caught.value)
+    assert "weight_column" in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [None, -1, 3, 2**31])
+def test_partition_that_is_not_there(place):
+    """A partition that is null or outside the topic is an EncodeError naming row and column."""
+    batch = pa.record_batch({"p": pa.array([0, 2, place], pa.int64()), "i": range(3)})
+    with pytest.raises(penstock.EncodeError) as caught:
+        list(penstock.preview(batch, topic="t", partitions=3, partition_column="p"))
+    assert (caught.value.row, caught.value.column) == (2, "p")
