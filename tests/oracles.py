@@ -377,19 +377,22 @@ def pack(events: list[bytes], *, limit: int, records: int, array: bool) -> list[
     """Return message values of at most `limit` bytes and `records` events, each filled before the next is begun."""
     values: list[bytes] = []
     held: list[bytes] = []
+    size = frame = 1 if array else 0  # each event brings one byte with it, and n events in brackets have n + 1
 
-    def joined(some: list[bytes]) -> bytes:
-        return b"[" + b",".join(some) + b"]" if array else b"".join(event + b"\n" for event in some)
+    def send() -> None:
+        values.append(b"[" + b",".join(held) + b"]" if array else b"".join(event + b"\n" for event in held))
+        assert len(values[-1]) == size
 
     for event in events:
-        if len(joined([event])) > limit:
+        if frame + len(event) + 1 > limit:
             raise NoForm(f"an event of {len(event)} bytes where {limit} are allowed")
-        if held and (len(held) >= records or len(joined([*held, event])) > limit):
-            values.append(joined(held))
-            held = []
+        if held and (len(held) >= records or size + len(event) + 1 > limit):
+            send()
+            held, size = [], frame
         held.append(event)
+        size += len(event) + 1
     if held:
-        values.append(joined(held))
+        send()
     return values
 
 

@@ -83,26 +83,22 @@ INDICES = st.sampled_from([pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.in
 RUN_ENDS = st.sampled_from([pa.int16(), pa.int32(), pa.int64()])
 
 
-def _children(inner: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[pa.Field]:
-    return inner.flatmap(lambda kind: fields(kind, st.just("item")))
-
-
 @st.composite
 def structs(draw: st.DrawFn, inner: st.SearchStrategy[pa.DataType]) -> pa.DataType:
     names = draw(st.lists(NAMES, unique=True, max_size=3))
-    return pa.struct([draw(inner.flatmap(lambda kind, name=name: fields(kind, st.just(name)))) for name in names])
+    return pa.struct([draw(fields(draw(inner), st.just(name))) for name in names])
 
 
 @st.composite
 def maps(draw: st.DrawFn, inner: st.SearchStrategy[pa.DataType]) -> pa.DataType:
     key = draw(st.one_of(KEYS, st.builds(pa.dictionary, INDICES, KEYS)))
-    item = draw(inner.flatmap(lambda kind: fields(kind, st.just("value"))))
+    item = draw(fields(draw(inner), st.just("value")))
     return pa.map_(pa.field("key", key, nullable=False), item)
 
 
 @st.composite
 def lists(draw: st.DrawFn, inner: st.SearchStrategy[pa.DataType]) -> pa.DataType:
-    child = draw(_children(inner))
+    child = draw(fields(draw(inner), st.just("item")))
     form = draw(st.sampled_from([pa.list_, pa.large_list, pa.list_view, pa.large_list_view, "fixed"]))
     return pa.list_(child, draw(st.integers(0, 3))) if form == "fixed" else form(child)
 
@@ -130,7 +126,8 @@ def plain_types(depth: int = 2) -> st.SearchStrategy[pa.DataType]:
     if depth == 0:
         return PLAIN_LEAVES
     inner = plain_types(depth - 1)
-    return st.one_of(PLAIN_LEAVES, lists(inner), structs(inner))
+    members = st.lists(st.tuples(NAMES, inner), unique_by=lambda member: member[0], max_size=3)
+    return st.one_of(PLAIN_LEAVES, *map(inner.map, [pa.list_, pa.large_list, pa.list_view]), members.map(pa.struct))
 
 
 def is_string(kind: pa.DataType) -> bool:
@@ -138,23 +135,24 @@ def is_string(kind: pa.DataType) -> bool:
 
 
 @st.composite
-def fields(draw: st.DrawFn, kind: pa.DataType, names: st.SearchStrategy[str] = NAMES) -> pa.Field:
-    """Return a field of `kind`, at times marked as VARIANT or UUID where its values may be such."""
+def fields(
+    draw: st.DrawFn, kind: pa.DataType, names: st.SearchStrategy[str] = NAMES, *, marked: bool = True
+) -> pa.Field:
+    """Return a field of `kind`, at times `marked` as VARIANT or UUID where its values may be such."""
     value = kind.value_type if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind) else kind
     marks: list[dict[str, str] | None] = [None, None]
-    if is_string(value):
+    if marked and is_string(value):
         marks += [VARIANT, UUID]
-    elif value.equals(pa.binary(16)):
+    elif marked and value.equals(pa.binary(16)):
         marks += [UUID]
     nullable = draw(st.booleans()) or pa.types.is_null(kind)
     return pa.field(draw(names), kind, nullable=nullable, metadata=draw(st.sampled_from(marks)))
 
 
 @st.composite
-def schemas(draw: st.DrawFn, kinds: st.SearchStrategy[pa.DataType] | None = None, *, most: int = 4) -> pa.Schema:
-    names = draw(st.lists(NAMES, unique=True, min_size=1, max_size=most))
-    kinds = types() if kinds is None else kinds
-    return pa.schema([draw(kinds.flatmap(lambda kind, name=name: fields(kind, st.just(name)))) for name in names])
+def schemas(draw: st.DrawFn, kinds: st.SearchStrategy[pa.DataType], *, marked: bool = True) -> pa.Schema:
+    names = draw(st.lists(NAMES, unique=True, min_size=1, max_size=4))
+    return pa.schema([draw(fields(draw(kinds), st.just(name), marked=marked)) for name in names])
 
 
 # ---- values ---------------------------------------------------------------------------------------------------------
@@ -368,7 +366,8 @@ def _keys(draw: st.DrawFn, kind: pa.DataType, count: int) -> pa.Array:
         return pa.array([value + 0.0 for value in draw(_many(finite, count))], kind)
     if isinstance(kind, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(
-            kind, pa.array([uuid.UUID(int=n).bytes for n in draw(_many(_whole(128, signed=False), count))], pa.binary(16))
+            kind,
+            pa.array([uuid.UUID(int=n).bytes for n in draw(_many(_whole(128, signed=False), count))], pa.binary(16)),
         )
     return draw(arrays(pa.field("key", kind, nullable=False), count))
 
@@ -386,7 +385,9 @@ def batch_of(draw: st.DrawFn, schema: pa.Schema, *, most: int = 6) -> pa.RecordB
 
 
 @st.composite
-def batches(draw: st.DrawFn, kinds: st.SearchStrategy[pa.DataType] | None = None) -> list[pa.RecordBatch]:
-    """Return one to three batches of one schema of any types."""
-    schema = draw(schemas(kinds))
+def batches(
+    draw: st.DrawFn, kinds: st.SearchStrategy[pa.DataType] | None = None, *, marked: bool = True
+) -> list[pa.RecordBatch]:
+    """Return one to three batches of one schema, of any types or of `kinds`."""
+    schema = draw(schemas(types() if kinds is None else kinds, marked=marked))
     return draw(st.lists(batch_of(schema), min_size=1, max_size=3))

@@ -84,7 +84,7 @@ def librdkafka_version():
     return api.version_str().decode()
 
 
-def kafka_property_table():
+def kafka_property_text():
     require_librdkafka()
     cdef int fd = os.memfd_create("penstock-properties")
     cdef FILE* stream = fdopen(os.dup(fd), b"w")
@@ -93,14 +93,7 @@ def kafka_property_table():
     fclose(stream)
     with os.fdopen(fd, "rb") as file:
         file.seek(0)
-        text = file.read().decode(errors="replace")
-    rows = []
-    for line in text.splitlines():
-        # name | C/P | range | default | importance | description
-        cells = [cell.strip() for cell in line.split(" | ")]
-        if len(cells) >= 6 and cells[1] in ("*", "C", "P"):
-            rows.append((cells[0], cells[1], cells[3], cells[2], cells[4]))
-    return rows
+        return file.read().decode(errors="replace")
 
 
 def check_kafka_option(str name, str value):

@@ -333,7 +333,7 @@ void RowEncoder::text(JsonNode& n, const Bytes& b, Out& out) {
   }
   std::string why;
   n.scratch.clear();
-  if (!rewrite_json(b.data, size, n.scratch, why)) throw EncodeFailure(n.path, "the text is not JSON: " + why);
+  if (!rewrite_json(b.data, size, n.scratch, why)) throw EncodeFailure(n.path, why);
   out.need(n.scratch.size() + reserve_);
   std::memcpy(out.p, n.scratch.data(), n.scratch.size());
   out.p += n.scratch.size();

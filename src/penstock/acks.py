@@ -92,6 +92,10 @@ class Ledger:
         """Note that the worker has been told of it: from now on its messages may reach the broker."""
         self._chunks[chunk].dealt = True
 
+    def undeal(self, chunk: int) -> None:
+        """Note that the worker took no more packets, and so never heard of it."""
+        self._chunks[chunk].dealt = False
+
     def acknowledge(
         self,
         chunk: int,
@@ -131,6 +135,11 @@ class Ledger:
     def pending_rows(self) -> int:
         """Rows of chunks that are still alive."""
         return sum(entry.rows for entry in self._chunks.values())
+
+    @property
+    def dealt_chunks(self) -> int:
+        """Chunks that a worker has been told of and not answered for."""
+        return sum(entry.dealt for entry in self._chunks.values())
 
     @property
     def idle(self) -> bool:

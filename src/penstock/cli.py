@@ -117,7 +117,7 @@ def _preview(flags: argparse.Namespace) -> None:
     partitions = flag_reader.whole_number(flags.partitions, "--partitions", least=1)
     sources = flag_reader.sources_of(flags)
 
-    from penstock.preview import preview  # noqa: PLC0415 - 0.35 s for pyarrow
+    from penstock.messages import preview  # noqa: PLC0415 - 0.35 s for pyarrow
 
     messages = preview(
         sources,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-    from penstock.preview import Message
+    from penstock.messages import Message
 
 __all__ = [
     "CannotPrint",

@@ -121,11 +121,10 @@ def _find_remote(url: str, input_format: str | None) -> list[Place]:
             why = why.replace(options, "…")
         raise SourceError(f"{origin}: cannot be opened: {re.sub(r'//[^/@ ]*@', '//', why)}", source=origin) from error
     pattern = _regex(address[len(base) :])
-    start = len(path.rstrip("/")) + 1
     shown = not address.rpartition("/")[2].startswith("_")
     places = []
     for info in sorted(found, key=lambda one: str(one.path)):
-        below = str(info.path)[start:]
+        below = _below(path, info)
         if pattern.fullmatch(below) and not (shown and info.base_name.startswith(("_", "."))):
             name = re.sub(r"//[^/@]*@", "//", base) + below
             places.append(_place(fs, info, name, url, input_format))
@@ -164,10 +163,9 @@ def _expand(fs: pf.FileSystem, path: str, origin: str, given: str, input_format:
 
 
 def _directory(fs: pf.FileSystem, path: str, origin: str, given: str, input_format: str | None) -> list[Place]:
-    start = len(path.rstrip("/")) + 1
     places = []
     for info in sorted(fs.get_file_info(pf.FileSelector(path, recursive=True)), key=lambda one: str(one.path)):
-        below = str(info.path)[start:]
+        below = _below(path, info)
         names = below.split("/")
         if info.type == pf.FileType.Directory or any(name.startswith((".", "_")) for name in names):
             continue
@@ -186,6 +184,12 @@ def _directory(fs: pf.FileSystem, path: str, origin: str, given: str, input_form
             source=origin,
         )
     return places
+
+
+def _below(base: str, info: pf.FileInfo) -> str:
+    path = str(info.path)
+    root = base.strip("/") == ""  # a bucket itself is '', and what is in it has no '/' in front
+    return path.lstrip("/") if root else path[len(base.rstrip("/")) + 1 :]
 
 
 def _place(fs: pf.FileSystem, info: pf.FileInfo, origin: str, given: str, input_format: str | None) -> Place:

@@ -154,9 +154,10 @@ def test_totals_are_told_where_they_are_known(tmp_path):
         pl.from_arrow(TABLE),
         TABLE.to_pandas(),
         path,
-        ipc_file(tmp_path / "a.arrow", TABLE),
     ]
-    assert [open_source(source).rows for source in known] == [3] * 6
+    if hasattr(pa.ipc.RecordBatchFileReader, "count_rows"):  # since pyarrow 26
+        known.append(ipc_file(tmp_path / "a.arrow", TABLE))
+    assert [open_source(source).rows for source in known] == [3] * len(known)
     assert open_source([path, path]).rows == 6
     text = tmp_path / "a.csv"
     text.write_text("id,name\n1,a\n")
@@ -220,6 +221,14 @@ def test_wide_rows_make_smaller_pieces(tmp_path):
         assert 3 <= len(pieces) <= 4
         assert max(piece.nbytes for piece in pieces) <= PIECE_BYTES * 1.01
         assert [i for piece in pieces for i in piece.column("i").to_pylist()] == list(range(8000))
+
+
+def test_slices_of_a_large_frame_are_not_taken_for_large():
+    """Rows that share their text with a frame of 100 MB are cut by their own size, not by the frame's."""
+    frame = pl.DataFrame({"s": [f"{i:>100}" for i in range(500_000)]})
+    batches = [next(pa.RecordBatchReader.from_stream(frame.slice(i * 65536, 65536))) for i in range(3)]
+    assert sizes(batches) == [[65536]] * 3
+    assert [len(pieces) for pieces in sizes(frame)] == [9]  # 117 bytes per row, all in 58 MB
 
 
 @given(
@@ -529,7 +538,7 @@ def test_a_broken_page_is_named_with_what_was_read(tmp_path):
     read = 0
     with open_source(path) as opened:
         pieces = (piece for batch in opened.batches() for piece in batch.pieces())
-        with pytest.raises(SourceError) as caught:
+        with pytest.raises(SourceError) as caught:  # noqa: PT012 - the loop is what must be stopped
             while piece := next(pieces):
                 assert piece["id"][0].as_py() == read
                 read += piece.num_rows
@@ -586,7 +595,7 @@ def test_broken_ipc_says_so(tmp_path):
 
 
 def test_foreign_offsets_are_found_before_they_are_used(tmp_path):
-    """Offsets outside their buffer are an error naming file, record batch and column; bad UTF-8 is left to the encoder."""
+    """Offsets outside their buffer are an error naming file, record batch and column; bad UTF-8 is the encoder's."""
     offsets = pa.py_buffer(np.array([0, 5, 2], np.int32))
     bad = pa.StringArray.from_buffers(2, offsets, pa.py_buffer(b"ab"))
     deep = pa.StructArray.from_arrays([pa.ListArray.from_arrays(pa.array([0, 2], pa.int32()), bad)], ["x"])

@@ -1,0 +1,361 @@
+"""coordinator: all the I/O that the ledger does not do: workers, arena, packets, time.
+
+It runs in the thread that writes. Chunks go to a worker as soon as they lie in the arena (partition p to worker
+p % workers; runs without a key to whoever has least); answers are taken whenever the writer waits or hands over a
+chunk. The first failure is kept, everything that was dealt is answered or given up, and then it is raised.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from penstock import _core, control
+from penstock.acks import Ledger
+from penstock.arena import Arena
+from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
+from penstock.errors import ConfigError, ConnectError, DeliveryError, EncodeError, Fenced, InternalError, PenstockError, WorkerDied, WriteTimeout
+from penstock.kafka_options import librdkafka_path
+from penstock.report import ErrorReport, PartitionReport, Report
+
+if TYPE_CHECKING:
+    from penstock.config import Config
+
+__all__ = ["Chunk", "Coordinator"]
+
+_log = logging.getLogger("penstock")
+_librdkafka_log = logging.getLogger("penstock.librdkafka")
+_LEVELS = {0: 50, 1: 50, 2: 50, 3: 40, 4: 30, 5: 20, 6: 20, 7: 10}  # syslog's to Python's
+_WAIT_SECS = 0.2
+_MEMORY_EVERY_SECS = 0.5
+_FENCED = {"_FENCED", "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED"}
+
+
+@dataclass
+class Chunk:
+    """A chunk that lies in the arena.
+
+    worker   who owns its partitions; None: anybody
+    holds    places in the arena that are let go of when it is acknowledged
+    origin, first_row   what an error calls row 0 of its block
+    """
+
+    layout: int
+    place: control.Place
+    worker: int | None
+    rows: int
+    holds: tuple[int, ...]
+    origin: str
+    first_row: int
+
+
+class Coordinator:
+    """One writer's workers, arena and ledger.
+
+    partitions      of the topic, read when the workers connected
+    failure         the first thing that went wrong, None while all is well
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._opened = time.monotonic()
+        self.ledger = Ledger()
+        self.partitions = 0
+        self.failure: PenstockError | None = None
+        self.startup_seconds = 0.0
+        self._first_batch: float | None = None
+        self._last_ack: float | None = None
+        self._numbers = 0
+        self._chunks: dict[int, Chunk] = {}
+        self._layouts: dict[int, control.LayoutPlace] = {}
+        self._known: set[tuple[int, int]] = set()  # (worker, layout)
+        self._peak_memory = 0
+        self._memory_looked = 0.0
+        self._closed = False
+        self.arena = Arena(config.shares.arena_bytes)
+        self.address = _core.address_of(self.arena.memory)
+        self.workers = config.worker_count
+        self._crew: Crew = ProcessCrew(self.workers, self.arena) if self.workers else LocalCrew(self.address)
+        self._waiting: list[deque[int]] = [deque() for _ in range(max(self.workers, 1))]
+        try:
+            self._start()
+        except BaseException:
+            self.close(kill=True)
+            raise
+        self.startup_seconds = time.monotonic() - self._opened
+
+    # --- start ---
+
+    def _start(self) -> None:
+        config = self._config
+        shares = config.shares
+        self._crew.start(
+            [
+                control.Start(
+                    worker=worker,
+                    parent_pid=os.getpid(),
+                    librdkafka=librdkafka_path(),
+                    configuration=list(config.kafka.items()),
+                    topic=config.topic,
+                    headers=list(config.headers),
+                    window_messages=int(config.kafka["queue.buffering.max.messages"]),
+                    queue_bytes=int(config.kafka["queue.buffering.max.kbytes"]) * 1024,
+                    slab_bytes=shares.encode_buffer_bytes,
+                    arena_bytes=self.arena.size,
+                    initialization_timeout_secs=config.initialization_timeout_secs,
+                )
+                for worker in range(max(self.workers, 1))
+            ]
+        )
+        ready: dict[int, int] = {}
+        # The workers keep the time themselves; this is for one that does not even start.
+        deadline = time.monotonic() + config.initialization_timeout_secs + 10
+        while len(ready) < max(self.workers, 1):
+            for worker, message in self._crew.receive(_WAIT_SECS):
+                if isinstance(message, control.Ready):
+                    ready[worker] = message.partitions
+                elif isinstance(message, control.Refused):
+                    raise self._refused(message)
+                else:
+                    self._handle(worker, message)
+            for worker, how in self._crew.dead():
+                if worker not in ready:
+                    raise InternalError(f"worker {worker} {how} before it was ready; what it printed stands above")
+            if time.monotonic() > deadline:
+                raise InternalError(f"the workers were not ready after {config.initialization_timeout_secs + 10} s")
+        self.partitions = min(ready.values())
+
+    def _refused(self, message: control.Refused) -> PenstockError:
+        config = self._config
+        servers = config.kafka["bootstrap.servers"]
+        if message.kind == "config":
+            return ConfigError(message.text, code=message.code)
+        if message.kind == "topic" and message.code in ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "LEADER_NOT_AVAILABLE"):
+            return ConnectError(
+                f'topic "{config.topic}" does not exist on {servers}, and the broker did not create it within 5 s; '
+                "create it, or check its name",
+                code=message.code,
+            )
+        if message.kind == "topic":
+            return ConnectError(f'topic "{config.topic}" on {servers}: {message.text} ({message.code})', code=message.code)
+        return ConnectError(
+            f'no broker answered at {servers} within {config.initialization_timeout_secs} s, for topic "{config.topic}": '
+            f"{message.text}; check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
+            code=message.code,
+            retriable=True,
+        )
+
+    # --- writing ---
+
+    def allocate(self, size: int, deadline: float | None) -> int:
+        """Return a place of `size` bytes in the arena, waiting until chunks are acknowledged; WriteTimeout at the deadline."""
+        while True:
+            place = self.arena.allocate(size)
+            if place is not None:
+                return place
+            self.raise_failure()
+            if self.ledger.idle:
+                raise InternalError(f"{size} bytes do not fit the arena although nothing is pending")
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WriteTimeout(
+                    f"no room for {size} bytes in the arena of {self.arena.size}, all of it waits for the broker; "
+                    "try again later, or give more memory_bytes",
+                    retriable=True,
+                    fatal=False,
+                )
+            self.poll(_WAIT_SECS if deadline is None else min(_WAIT_SECS, deadline - time.monotonic()))
+
+    def add_layout(self, number: int, layout: control.Layout) -> None:
+        """Put a layout into the arena, for good; workers hear of it before their first chunk that needs it."""
+        encoded = control.encode(layout)
+        position = self.allocate(len(encoded), None)
+        self.arena.memory[position : position + len(encoded)] = encoded
+        self._layouts[number] = control.LayoutPlace(number, position, len(encoded))
+
+    def has_layout(self, number: int) -> bool:
+        """Tell whether add_layout was called for it."""
+        return number in self._layouts
+
+    def took_batch(self) -> None:
+        """Start the clock of `seconds` with the first batch."""
+        if self._first_batch is None:
+            self._first_batch = time.monotonic()
+
+    def deal(self, chunk: Chunk) -> None:
+        """Hand a chunk over; it waits here when its worker has enough to do."""
+        number = self._numbers
+        self._numbers += 1
+        worker = chunk.worker
+        if worker is None:
+            worker = min(range(max(self.workers, 1)), key=lambda w: self.ledger.dealt_rows.get(w, 0))
+        self._chunks[number] = chunk
+        self.ledger.add(number, worker, chunk.rows)
+        self._waiting[worker].append(number)
+        self._push(worker)
+        self.poll(0)
+
+    def _push(self, worker: int) -> None:
+        waiting = self._waiting[worker]
+        while waiting and self.failure is None:
+            number = waiting[0]
+            chunk = self._chunks[number]
+            if (worker, chunk.layout) not in self._known:
+                if not self._crew.send(worker, self._layouts[chunk.layout]):
+                    return
+                self._known.add((worker, chunk.layout))
+            # In this order: were we interrupted in between, the chunk would rather count as unknown than as never sent.
+            self.ledger.deal(number)
+            if not self._crew.send(worker, control.Deal(number, chunk.layout, chunk.place)):
+                self.ledger.undeal(number)
+                return
+            waiting.popleft()
+
+    def poll(self, timeout: float) -> None:
+        """Take the workers' answers, waiting up to timeout seconds for the first; keep the first failure."""
+        for worker, message in self._crew.receive(timeout):
+            self._handle(worker, message)
+        for worker, how in self._crew.dead():
+            for late_worker, message in self._crew.receive(0):  # what it had said before it ended
+                self._handle(late_worker, message)
+            self._died(worker, how)
+        now = time.monotonic()
+        if now - self._memory_looked >= _MEMORY_EVERY_SECS:
+            self.look_at_memory()
+
+    def _handle(self, worker: int, message: control.FromWorker) -> None:
+        if isinstance(message, control.Ack):
+            self._acknowledge(message)
+            self._push(worker)
+        elif isinstance(message, control.PartialAck):
+            self.ledger.acknowledge_part(message.chunk, message.partitions)
+        elif isinstance(message, control.Log):
+            for level, facility, text in message.lines:
+                _librdkafka_log.log(_LEVELS.get(level, 20), "%s: %s", facility, text)
+        elif isinstance(message, control.Failing):
+            kind = Fenced if message.code in _FENCED else DeliveryError
+            self._fail(kind(f"{self._config.topic}: librdkafka cannot go on: {message.text} ({message.code})", code=message.code))
+
+    def _acknowledge(self, ack: control.Ack) -> None:
+        chunk = self._chunks.pop(ack.chunk)
+        self.ledger.acknowledge(ack.chunk, ack.partitions, ack.errors, ack.null_keys)
+        self._last_ack = time.monotonic()
+        self._let_go(chunk)
+        if ack.failure is not None:
+            row, column, text = ack.failure
+            self._fail(row_error(chunk.origin, chunk.first_row + row, column, text))
+        elif ack.errors:
+            code, name, rows, _, example = max(ack.errors, key=lambda error: error[2])
+            self._fail(
+                DeliveryError(
+                    f"{example}: the broker did not take {rows} rows of one chunk ({name}); the report has the counts",
+                    code=name,
+                    errno=code,
+                )
+            )
+
+    def _let_go(self, chunk: Chunk) -> None:
+        for place in chunk.holds:
+            self.arena.release(place)
+
+    def _died(self, worker: int, how: str) -> None:
+        gone = self.ledger.died(worker)
+        for number in gone:
+            self._let_go(self._chunks.pop(number))
+        self._waiting[worker].clear()
+        self._fail(WorkerDied(f"worker {worker} of {self.workers} {how}"))
+
+    def _fail(self, error: PenstockError) -> None:
+        if self.failure is None:
+            self.failure = error
+
+    def raise_failure(self) -> None:
+        """Raise the first failure, if there is one."""
+        if self.failure is not None:
+            raise self.failure
+
+    # --- end ---
+
+    def drain(self, deadline: float | None = None) -> None:
+        """Wait until everything is answered or, after a failure, everything that was dealt; stop at the deadline."""
+        while not self._nothing_to_wait_for():
+            wait = _WAIT_SECS
+            if deadline is not None:
+                wait = min(wait, deadline - time.monotonic())
+                if wait <= 0:
+                    return
+            self.poll(wait)
+
+    def _nothing_to_wait_for(self) -> bool:
+        if self.failure is None:
+            return self.ledger.idle
+        return self.ledger.dealt_chunks == 0
+
+    def give_up(self) -> None:
+        """Count what is left as unknown (dealt) or failed (never dealt); nothing more is waited for."""
+        for number in self.ledger.give_up():
+            self._let_go(self._chunks.pop(number))
+        for waiting in self._waiting:
+            waiting.clear()
+
+    def look_at_memory(self) -> None:
+        """Note the sum of PSS when it is a new peak."""
+        self._memory_looked = time.monotonic()
+        self._peak_memory = max(self._peak_memory, pss_bytes(self._crew.pids()))
+
+    def report(self) -> Report:
+        """Return the counts so far."""
+        self.look_at_memory()
+        ledger = self.ledger
+        seconds = 0.0
+        if self._first_batch is not None:
+            seconds = (self._last_ack or time.monotonic()) - self._first_batch
+        return Report(
+            topic=self._config.topic,
+            workers=self.workers,
+            rows=ledger.acknowledged,
+            messages=ledger.messages,
+            bytes=ledger.bytes,
+            failed_rows=ledger.failed,
+            unknown_rows=ledger.unknown,
+            skipped_rows=ledger.skipped,
+            null_keys=ledger.null_keys,
+            startup_seconds=self.startup_seconds,
+            seconds=max(seconds, 0.0),
+            partitions=tuple(
+                PartitionReport(
+                    self._config.topic,
+                    partition,
+                    total.messages,
+                    total.rows,
+                    total.first_offset if total.first_offset >= 0 else None,
+                    total.last_offset if total.last_offset >= 0 else None,
+                )
+                for partition, total in sorted(ledger.partitions.items())
+            ),
+            errors=tuple(
+                ErrorReport(code, error.name, error.rows, error.example)
+                for code, error in sorted(ledger.errors.items(), key=lambda item: -item[1].rows)
+            ),
+            unknown_offsets=ledger.unknown_offsets,
+            peak_memory_bytes=self._peak_memory,
+        )
+
+    def close(self, *, kill: bool = False) -> None:
+        """End the workers and give the memory back; may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._crew.close(kill=kill)
+        finally:
+            self.arena.close()
+
+
+def row_error(origin: str, row: int, column: str, text: str) -> EncodeError:
+    """Return the error for a row that cannot be encoded."""
+    where = f'row {row}, column "{column}"' if column else f"row {row}"
+    return EncodeError(f"{origin}: {where}: {text}", row=row, column=column or None, source=origin)

@@ -1,0 +1,103 @@
+"""messages: the exact messages that a source would become, without any broker.
+
+The same way as `write`, up to librdkafka: source, changes, partition, block, encode. Each batch is one chunk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+
+from penstock import _core
+from penstock import config as configuration
+from penstock.coordinator import row_error
+from penstock.encode import Plan, Planner, make_packer
+from penstock.source import open_source
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+    from penstock.batch import Batch
+
+__all__ = ["Message", "preview"]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message as Kafka would get it. batch counts from 0; partition is None unless partitions were asked for."""
+
+    batch: int
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+def preview(
+    source: object,
+    *,
+    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
+    input_format: str | None = None,
+    limit: int | None = None,
+    partitions: int | None = None,
+    kafka_options: Mapping[str, object] | None = None,
+    format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the connector's word
+    **settings: object,
+) -> Iterator[Message]:
+    """Yield the messages that `write` would send, in order, with the same configuration; nothing is sent.
+
+    limit       at most so many messages; None: all
+    partitions  as if the topic had so many; None: one, and no partition is named
+    Memory      one batch and its messages at a time
+    Raises      as write does before its first row; EncodeError at the row, after the messages before it
+    """
+    loaded = configuration.load(config, kafka_options=kafka_options, format=format, for_preview=True, **settings)
+    with open_source(source, input_format=input_format) as opened:
+        planner = Planner(loaded, partitions or 0, 1)
+        planner.plan(opened.schema)
+        left = limit
+        for number, batch in enumerate(opened.batches()):
+            plan = planner.plan(batch.schema)
+            for partition, key, value in _messages(plan, batch, number % max(partitions or 1, 1)):
+                if left is not None and left <= 0:
+                    return
+                left = None if left is None else left - 1
+                yield Message(number, loaded.topic, None if partition < 0 else partition, key, value, loaded.headers)
+
+
+def _messages(plan: Plan, batch: Batch, sticky: int) -> Iterator[tuple[int, bytes | None, bytes]]:
+    whole = pa.Table.from_batches(batch.pieces(), batch.schema).combine_chunks().to_batches()
+    for piece in whole:
+        read = plan.read(piece)
+        count = len(read.dictionaries())
+        # Beside one another in a buffer of our own: what the arena is to the workers.
+        sizes = [read.measure_dictionary(at) for at in range(count)]
+        size = read.measure(0, read.rows)
+        read.set_dictionary_ids([0] * count)
+        try:
+            selection = plan.selector.select(read, 0, read.rows, "both", sticky)
+        except _core.RowError as error:
+            row, column, text = error.args
+            raise row_error(batch.origin, batch.first_row + row, column, text) from None
+        if not selection.rows:
+            continue
+        memory = bytearray(sum(sizes) + size + selection.nbytes + 64 * (count + 3))
+        arena = _core.address_of(memory)
+        position = -arena % 64
+        dictionaries = []
+        for at, need in enumerate(sizes):
+            read.copy_dictionary(at, arena, position)
+            dictionaries.append((position, 0))
+            position += (need + 63) // 64 * 64
+        read.copy(0, read.rows, arena, position, dictionaries)
+        entries, repeats, groups = selection.copy(arena, position + (size + 63) // 64 * 64)
+        place = (position, 0, entries, repeats, groups, sum(share[2] for share in selection.shares()))
+        try:
+            yield from make_packer(plan.layout).collect(arena, place)
+        except _core.RowError as error:
+            yield from error.messages
+            row, column, text = error.args
+            raise row_error(batch.origin, batch.first_row + row, column, text) from None

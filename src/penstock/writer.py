@@ -1,0 +1,386 @@
+"""writer: open, write, flush, close. The front door.
+
+    with penstock.open(topic="orders", bootstrap_servers="localhost:9092", schema=schema) as writer:
+        for batch in batches:
+            writer.write(batch)
+        report = writer.flush()
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from penstock import _core
+from penstock import config as configuration
+from penstock.batch import ROWS_PER_PIECE, check_same_columns
+from penstock.coordinator import Chunk, Coordinator, row_error
+from penstock.encode import Plan, Planner
+from penstock.errors import EncodeError, PenstockError, WriterClosed, WriteTimeout
+from penstock.source import Source, open_source
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    import pyarrow as pa
+    from typing_extensions import Self
+
+    from penstock.batch import Batch
+    from penstock.config import Config
+    from penstock.report import Report
+
+__all__ = ["Statistics", "Writer", "open", "write", "write_source"]
+
+_TICK_SECS = 0.1
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """How a writer stands, as one moment's numbers.
+
+    rows_taken         given to `write` so far
+    rows_acked         acknowledged by the broker; messages_acked, bytes_acked (keys and values) likewise
+    arena_bytes        of shared memory in use now; arena_peak_bytes the most so far, of arena_size
+    partitions         of the topic
+    workers            processes; 0: none but the caller's
+    """
+
+    rows_taken: int
+    rows_acked: int
+    messages_acked: int
+    bytes_acked: int
+    arena_bytes: int
+    arena_peak_bytes: int
+    arena_size: int
+    partitions: int
+    workers: int
+
+
+class Writer:
+    """Writes Arrow data to one topic; made by penstock.open. To be used from one thread at a time."""
+
+    def __init__(self, config: Config, schema: pa.Schema | None = None) -> None:
+        self._config = config
+        self._schema = schema
+        self._tick: Callable[[Statistics], None] | None = None
+        self._ticked = 0.0
+        self._open = False
+        # The columns are checked before any process is started; partitions are not known yet, and do not matter to that.
+        if schema is not None:
+            Planner(config, 0, 1).plan(schema)
+        self._coordinator = Coordinator(config)
+        self._open = True
+        self._planner = Planner(config, self._coordinator.partitions, max(self._coordinator.workers, 1))
+        self._dictionaries: list[_Dictionary | None] = []
+        self._dictionary_number = 0
+        self._runs = 0
+        self._largest = self._coordinator.arena.size // (2 * max(self._coordinator.workers, 1) + 2)
+
+    # --- for everybody ---
+
+    def write(self, data: object, *, timeout_secs: float | None = None) -> None:
+        """Hand rows to the workers; return once all of them are in shared memory.
+
+        data          anything with __arrow_c_stream__ or __arrow_c_array__, an iterable of those, or paths
+        timeout_secs  how long to wait for room in the arena; None waits without limit
+        Copies        each value once, into the arena; the data may be changed afterwards
+        Order         rows with equal keys reach Kafka in the order given; without a key there is no order
+        Raises        SchemaError or ConfigError, nothing of that batch sent; EncodeError, SourceError and DeliveryError
+                      (also for rows of earlier calls) with `report`, the writer closed; WriteTimeout: the rows of `data`
+                      that found room are sent, `rows_taken` of statistics() says how many, the writer stays open
+        """
+        self._check_open()
+        deadline = None if timeout_secs is None else time.monotonic() + timeout_secs
+        with open_source(data) as source:
+            self._write_source(source, deadline)
+
+    def try_write(self, data: object) -> bool:
+        """Hand rows over if there is room for them now; False, and nothing of it taken, if there is not.
+
+        data  as for write, but of one piece: at most 65536 rows of one RecordBatch
+        """
+        self._check_open()
+        with open_source(data) as source:
+            batches = list(source.batches())
+        pieces = [piece for batch in batches for piece in batch.pieces()]
+        if len(pieces) > 1:
+            raise ValueError(f"try_write takes one RecordBatch of at most {ROWS_PER_PIECE} rows; use write")
+        self._coordinator.poll(0)
+        try:
+            for batch in batches:
+                self._write_batch(batch, time.monotonic())
+        except WriteTimeout:
+            return False
+        return True
+
+    def flush(self) -> Report:
+        """Wait until the broker has acknowledged every row that was written, and return the receipt.
+
+        Raises DeliveryError, EncodeError or WorkerDied with exact counts in `report`; the writer is closed then.
+        """
+        self._check_open()
+        try:
+            while True:
+                self._coordinator.drain(time.monotonic() + _TICK_SECS)
+                self._progress()
+                self._coordinator.raise_failure()
+                if self._coordinator.ledger.idle:
+                    return self._coordinator.report()
+        except BaseException as error:
+            self._abandon(error)
+            raise
+
+    def close(self) -> None:
+        """Flush, then end the workers and give the memory back; may be called twice. Raises as flush does."""
+        if not self._open:
+            return
+        self.flush()
+        self._end(kill=False)
+
+    def statistics(self) -> Statistics:
+        """Return how things stand, peaks as well as levels."""
+        coordinator = self._coordinator
+        ledger = coordinator.ledger
+        return Statistics(
+            rows_taken=ledger.taken,
+            rows_acked=ledger.acknowledged,
+            messages_acked=ledger.messages,
+            bytes_acked=ledger.bytes,
+            arena_bytes=coordinator.arena.used,
+            arena_peak_bytes=coordinator.arena.peak,
+            arena_size=coordinator.arena.size,
+            partitions=coordinator.partitions,
+            workers=coordinator.workers,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.close()
+        elif self._open:
+            self._abandon(error)
+
+    def __del__(self) -> None:
+        if getattr(self, "_open", False):
+            self._end(kill=True)
+
+    # --- inside ---
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise WriterClosed("the writer is closed; open another one")
+
+    def _write_source(self, source: Source, deadline: float | None) -> None:
+        try:
+            for batch in source.batches():
+                self._write_batch(batch, deadline)
+        except WriteTimeout:
+            raise
+        except BaseException as error:
+            self._abandon(error)
+            raise
+
+    def _write_batch(self, batch: Batch, deadline: float | None) -> None:
+        self._coordinator.took_batch()
+        if self._schema is None:
+            self._schema = batch.schema
+        elif batch.schema is not self._schema:
+            check_same_columns(self._schema, batch.schema, expected_in="the writer's schema", found_in=batch.origin)
+        plan = self._planner.plan(batch.schema)
+        passes: tuple[str, ...] = ("both",)
+        pieces = batch.pieces()
+        if plan.changes.mode == "weight":
+            first = next(pieces, None)
+            second = next(pieces, None)
+            passes = plan.changes.passes(one_piece=second is None)
+            del first, second
+        for which in passes:
+            row = batch.first_row
+            for piece in batch.pieces():
+                self._write_piece(plan, piece, which, batch.origin, row, deadline)
+                row += piece.num_rows
+                self._progress()
+
+    def _write_piece(self, plan: Plan, piece: pa.RecordBatch, which: str, origin: str, first_row: int, deadline: float | None) -> None:
+        coordinator = self._coordinator
+        coordinator.raise_failure()
+        if not coordinator.has_layout(plan.number):
+            coordinator.add_layout(plan.number, plan.layout)
+        read = plan.read(piece)
+        dictionaries = self._place_dictionaries(read, deadline)
+        first = 0
+        while first < read.rows:
+            end = min(first + ROWS_PER_PIECE, read.rows)
+            size = read.measure(first, end)
+            while size > self._largest and end - first > 1:
+                end = first + max(1, (end - first) * self._largest // (size * 2))
+                size = read.measure(first, end)
+            sticky = self._runs % coordinator.partitions
+            self._runs += 1
+            try:
+                selection = plan.selector.select(read, first, end, which, sticky)
+            except _core.RowError as error:
+                row, column, text = error.args
+                coordinator.ledger.take(failed=1)
+                raise row_error(origin, first_row + row, column, text) from None
+            if selection.rows:
+                self._deal(plan, read, (first, end), selection, size, dictionaries, origin, first_row, deadline)
+            coordinator.ledger.take(skipped=selection.skipped)
+            first = end
+
+    def _deal(
+        self,
+        plan: Plan,
+        read: _core.Piece,
+        rows: tuple[int, int],
+        selection: _core.Selection,
+        size: int,
+        dictionaries: list[tuple[int, int]],
+        origin: str,
+        first_row: int,
+        deadline: float | None,
+    ) -> None:
+        coordinator = self._coordinator
+        arena = coordinator.arena
+        if size + selection.nbytes > arena.size // 2:
+            raise EncodeError(
+                f"{origin}: row {first_row + rows[0]}: the row needs {size} bytes of shared memory, memory_bytes leaves "
+                f"{arena.size // 2} for one row; give more memory_bytes",
+                row=first_row + rows[0],
+                source=origin,
+            )
+        position = coordinator.allocate(size + selection.nbytes + 64, deadline)
+        read.copy(*rows, coordinator.address, position, dictionaries)
+        entries, repeats, groups = selection.copy(coordinator.address, (position + size + 15) // 16 * 16)
+        holds = (position, *(place for place, _ in dictionaries))
+        for worker, first_group, count, share in selection.shares():
+            for place in holds:
+                arena.share(place)
+            place = (position, rows[0], entries, repeats, groups + 12 * first_group, count)
+            owner = worker if plan.placement.affine else None
+            coordinator.deal(Chunk(plan.number, place, owner, share, holds, origin, first_row))
+        arena.release(position)
+
+    def _place_dictionaries(self, read: _core.Piece, deadline: float | None) -> list[tuple[int, int]]:
+        """Put each dictionary into the arena, unless the piece before had the same one; (position, id) of each."""
+        buffers = read.dictionaries()
+        known = self._dictionaries
+        known += [None] * (len(buffers) - len(known))
+        for at, signature in enumerate(buffers):
+            before = known[at]
+            if before is not None and before.signature == signature:
+                continue
+            position = self._coordinator.allocate(read.measure_dictionary(at), deadline)
+            read.copy_dictionary(at, self._coordinator.address, position)
+            if before is not None:
+                self._coordinator.arena.release(before.position)
+            self._dictionary_number += 1
+            known[at] = _Dictionary(signature, position, self._dictionary_number, read)
+        found = [entry for entry in known[: len(buffers)] if entry is not None]
+        read.set_dictionary_ids([entry.number for entry in found])
+        return [(entry.position, entry.number) for entry in found]
+
+    def _progress(self) -> None:
+        if self._tick is not None and time.monotonic() - self._ticked >= _TICK_SECS:
+            self._ticked = time.monotonic()
+            self._tick(self.statistics())
+
+    def _abandon(self, error: BaseException) -> None:
+        """After an error: let what was dealt be answered for a while, count the rest, attach the report, end."""
+        if not self._open:
+            return
+        coordinator = self._coordinator
+        try:
+            if isinstance(error, PenstockError) and coordinator.failure is None:
+                coordinator.failure = error
+            elif coordinator.failure is None:
+                coordinator.failure = WriterClosed("the writer was left by an exception")
+            coordinator.drain(time.monotonic() + self._config.writer.shutdown_timeout_secs)
+        finally:
+            coordinator.give_up()
+            report = coordinator.report()
+            if isinstance(error, (PenstockError, KeyboardInterrupt)):
+                _attach(error, report)
+            self._end(kill=True)
+
+    def _end(self, *, kill: bool) -> None:
+        self._open = False
+        self._dictionaries = []
+        self._coordinator.close(kill=kill)
+
+
+class _Dictionary(msgspec.Struct):
+    """A dictionary in the arena; `piece` keeps the buffers alive that the signature names."""
+
+    signature: tuple[Any, ...]
+    position: int
+    number: int
+    piece: Any
+
+
+def _attach(error: BaseException, report: Report) -> None:
+    error.report = report  # type: ignore[attr-defined]
+    if hasattr(error, "acknowledged_rows"):
+        error.acknowledged_rows = report.rows
+        error.failed_rows = report.failed_rows  # type: ignore[attr-defined]
+        error.unknown_rows = report.unknown_rows  # type: ignore[attr-defined]
+
+
+def open(  # noqa: A001 - penstock.open, as in gzip.open
+    *,
+    topic: str | None = None,
+    bootstrap_servers: str | None = None,
+    schema: pa.Schema | None = None,
+    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
+    kafka_options: Mapping[str, object] | None = None,
+    format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the connector's word
+    **settings: object,
+) -> Writer:
+    """Connect to the topic and return a Writer; the workers are up and the topic's partitions known when it returns.
+
+    schema    of what will be written, checked now instead of with the first batch
+    settings  workers, memory_bytes, key, partition_by, op_column, … : `penstock config` lists them all
+    Raises    ConfigError and SchemaError before any process or socket; ConnectError. Nothing is left behind.
+    """
+    loaded = configuration.load(
+        config, kafka_options=kafka_options, format=format, topic=topic, bootstrap_servers=bootstrap_servers, **settings
+    )
+    return Writer(loaded, schema)
+
+
+def write(
+    source: object,
+    *,
+    input_format: str | None = None,
+    topic: str | None = None,
+    bootstrap_servers: str | None = None,
+    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
+    kafka_options: Mapping[str, object] | None = None,
+    format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the connector's word
+    **settings: object,
+) -> Report:
+    """Write a whole source to the topic and return the receipt: everything in it is acknowledged.
+
+    source        anything with __arrow_c_stream__ or __arrow_c_array__, an iterable of those, or paths
+    input_format  parquet, arrow, csv or jsonl, where a file's name and content do not tell
+    Raises        ConfigError, SourceError, SchemaError before any process or socket; ConnectError; and, with the counts in
+                  `report`, SourceError, EncodeError, DeliveryError, WorkerDied
+    """
+    loaded = configuration.load(
+        config, kafka_options=kafka_options, format=format, topic=topic, bootstrap_servers=bootstrap_servers, **settings
+    )
+    with open_source(source, input_format=input_format) as opened:
+        return write_source(opened, loaded)
+
+
+def write_source(source: Source, config: Config, on_progress: Callable[[Statistics], None] | None = None) -> Report:
+    """Write an opened source; on_progress is called from this thread about ten times a second."""
+    with Writer(config, source.schema) as writer:
+        writer._tick = on_progress  # noqa: SLF001 - ours
+        writer._write_source(source, None)  # noqa: SLF001
+        return writer.flush()
