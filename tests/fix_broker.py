@@ -136,8 +136,9 @@ def new_topic(kafka: Kafka, request: pytest.FixtureRequest) -> Iterator[Callable
 def pytest_report_header() -> list[str]:
     try:
         import penstock
-        from penstock import _core
+        from penstock import _core, kafka_options
 
+        kafka_options.load_librdkafka()
         core = f"penstock {penstock.__version__}, core {_core.version()} ({_core.build()})"
         client = f"librdkafka {_core.librdkafka_version()}"
     except ImportError as error:  # the run fails on its own; its header need not

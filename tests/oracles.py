@@ -144,7 +144,7 @@ def _refused(text: str) -> Any:
 
 
 def variant_text(text: str) -> str:
-    """Return JSON text rewritten: no white space, keys sorted by UTF-8 bytes, numbers as decimals without an exponent."""
+    """Return JSON text rewritten: no white space, keys sorted by their UTF-8 bytes, numbers without an exponent."""
 
     def write(value: Any) -> str:
         if value is None or isinstance(value, bool):
@@ -326,8 +326,7 @@ def cells(array: pa.Array, field: pa.Field) -> list[str]:
     if t.is_struct(kind):
         children = [kind.field(i) for i in range(kind.num_fields)]
         # a row that is null may hide values which have no form, so only the others are encoded
-        rows = [_row(array, children, row) if valid[row] else "null" for row in range(len(array))]
-        return rows
+        return [_row(array, children, row) if valid[row] else "null" for row in range(len(array))]
     return [text if good else "null" for text, good in zip(_leaf(array, kind), valid, strict=True)]
 
 
@@ -448,20 +447,31 @@ def messages(batches: list[pa.RecordBatch], packing: Packing) -> list[tuple[int,
     """Return (batch, key, value) of every message in the order of sending to one partition."""
     sent: list[tuple[int, bytes | None, bytes]] = []
     for number, batch in enumerate(batches):
-        for start in range(0, batch.num_rows, ROWS_PER_CHUNK):
-            chunk = batch.slice(start, ROWS_PER_CHUNK)
-            made = events(chunk, packing)
+        for chunk, made in _chunks(batch, packing):
             records = 1 if packing.key else max(packing.records, 1)
             values = pack([event for _, event in made], limit=packing.limit, records=records, array=packing.array)
+            keys: list[bytes | None] = [None] * len(values)
             if packing.key:
-                keys = key_bytes(chunk, packing.key, packing.key_format)
-                keyed = [(number, keys[row], value) for (row, _), value in zip(made, values, strict=True)]
-                if any(len(value) + len(key or b"") > packing.limit for _, key, value in keyed):
+                of_rows = key_bytes(chunk, packing.key, packing.key_format)
+                keys = [of_rows[row] for row, _ in made]
+                if any(len(value) + len(key or b"") > packing.limit for key, value in zip(keys, values, strict=True)):
                     raise NoForm("key and value together are above the limit")
-                sent += keyed
-            else:
-                sent += [(number, None, value) for value in values]
+            sent += [(number, key, value) for key, value in zip(keys, values, strict=True)]
     return sent
+
+
+def _chunks(batch: pa.RecordBatch, packing: Packing) -> list[tuple[pa.RecordBatch, list[tuple[int, bytes]]]]:
+    """Return the chunks of a batch, each with its events; weights go through many chunks twice, for deletes first."""
+    starts = range(0, batch.num_rows, ROWS_PER_CHUNK)
+    chunks = [batch.slice(start, ROWS_PER_CHUNK) for start in starts]
+    made = [(chunk, events(chunk, packing)) for chunk in chunks]
+    if packing.weight is None or len(made) < 2:
+        return made
+    return [
+        (chunk, [(row, event) for row, event in some if event.startswith(first)])
+        for first in (b'{"delete":', b'{"insert":')
+        for chunk, some in made
+    ]
 
 
 def split_value(value: bytes, *, array: bool) -> list[bytes]:

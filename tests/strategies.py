@@ -9,7 +9,6 @@ that are not empty, and children with an offset of their own all occur. Two prof
 
 from __future__ import annotations
 
-import contextlib
 import json
 import struct
 import uuid
@@ -19,14 +18,12 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.errors import InvalidArgument
 
 SLOW_TO_DRAW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=SLOW_TO_DRAW)
 settings.register_profile("thorough", max_examples=3000, deadline=None, suppress_health_check=SLOW_TO_DRAW)
-with contextlib.suppress(InvalidArgument):
-    if settings.get_current_profile_name() in {"default", "ci"}:
-        settings.load_profile("quick")
+if settings.get_current_profile_name() not in {"quick", "thorough"}:
+    settings.load_profile("quick")
 
 DEPTH = 3
 TEXT = st.text(

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <string_view>
 
 namespace penstock {
 
@@ -13,21 +15,17 @@ enum Op : uint8_t { op_unknown, op_insert, op_delete };
 
 // insert/delete/upsert and the usual spellings: I U D (SQL, Debezium's c u d r), +I -U +U -D (Flink).
 Op parse_op(const Bytes& b) {
-  char s[8];
+  char lower[6];
   if (b.size < 1 || b.size > 6) return op_unknown;
   for (int64_t i = 0; i < b.size; ++i) {
     const uint8_t c = b.data[i];
-    s[i] = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    lower[i] = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
   }
-  s[b.size] = 0;
-  static const char* const inserts[] = {"i", "+i", "insert", "c", "create", "r", "read", "u", "+u", "update", "upsert"};
-  static const char* const deletes[] = {"d", "-d", "delete", "-u"};
-  for (const char* name : inserts) {
-    if (std::strcmp(s, name) == 0) return op_insert;
-  }
-  for (const char* name : deletes) {
-    if (std::strcmp(s, name) == 0) return op_delete;
-  }
+  const std::string_view word(lower, static_cast<size_t>(b.size));
+  static constexpr std::string_view inserts[] = {"i", "+i", "insert", "c", "create", "r", "read", "u", "+u", "update", "upsert"};
+  static constexpr std::string_view deletes[] = {"d", "-d", "delete", "-u"};
+  if (std::find(std::begin(inserts), std::end(inserts), word) != std::end(inserts)) return op_insert;
+  if (std::find(std::begin(deletes), std::end(deletes), word) != std::end(deletes)) return op_delete;
   return op_unknown;
 }
 

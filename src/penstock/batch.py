@@ -82,8 +82,11 @@ def _bytes(batch: pa.RecordBatch) -> int:
             bare = pa.large_string() if pa.types.is_string_view(column.type) else pa.large_binary()
             runs = [column.slice(start, 64).cast(bare) for start in range(0, rows, max(64, rows // 16))]
             size += sum(run.nbytes for run in runs) * rows // max(1, sum(map(len, runs)))
-        else:
+            continue
+        try:
             size += column.nbytes
+        except pa.ArrowException:  # lists of views, before pyarrow 26
+            size += column.get_total_buffer_size()
     return size
 
 

@@ -25,6 +25,7 @@ from penstock.output import (
     CannotPrint,
     ReaderLeft,
     flush,
+    folded,
     indented,
     markdown,
     message_json,
@@ -157,8 +158,7 @@ def _demo(flags: argparse.Namespace) -> None:
     put("\nThe newest message of each partition, read back by confluent_kafka.Consumer:\n")
     for sample in samples:
         put(f"  {TOPIC}[{sample.partition}] offset {sample.offset}, key {sample.key.decode()}\n")
-        value = sample.value.decode()
-        put("".join(f"    {value[at : at + 76].rstrip()}\n" for at in range(0, len(value), 76)))
+        put(folded(sample.value.decode()))
     oldest = ", ".join(str(sample.oldest_offset) for sample in samples)
     put(
         "\nThe mock cluster keeps only the last 5 MB of each partition (the oldest offsets\n"

@@ -25,6 +25,7 @@ __all__ = [
     "CannotPrint",
     "ReaderLeft",
     "flush",
+    "folded",
     "indented",
     "markdown",
     "message_json",
@@ -134,6 +135,16 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 def indented(text: str) -> str:
     """Fold a paragraph to the width of the terminal, four spaces in; ends with a line end."""
     return textwrap.fill(text, width(), initial_indent="    ", subsequent_indent="    ", break_long_words=False) + "\n"
+
+
+def folded(text: str) -> str:
+    """Fold a line of JSON after commas to the width of the terminal, four spaces in; ends with a line end."""
+    lines = [""]
+    for part in text.rstrip().replace(",", ",\0").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(part) > width() - 4:
+            lines.append("")
+        lines[-1] += part
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def width() -> int:

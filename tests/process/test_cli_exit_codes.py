@@ -48,6 +48,7 @@ class Command:
 
     def __init__(self, command: str, mock: MockCluster) -> None:
         self.command = command
+        self.mock = mock
         self.brokers = mock.bootstrap_servers
 
     def run(self, *words: object, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -243,28 +244,31 @@ def test_refused_delivery_is_4_with_the_counts(penstock: Command, orders: Path, 
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("after_secs", [0.0, 2.0])
 def test_dead_worker_is_4_with_the_counts(
-    penstock: Command, mock: MockCluster, tmp_path: Path, mark: str, wait_until: Callable[..., None]
+    penstock: Command, tmp_path: Path, mark: str, wait_until: Callable[..., None], after_secs: float
 ) -> None:
-    """When a worker is killed the command ends with 4, and every row taken is in one of the counts."""
+    """When a worker is killed, starting or writing, the command ends with 4 and counts every row that it took once."""
     path = tmp_path / "many.parquet"
-    pq.write_table(pa.table({"id": pa.array(range(500_000), pa.int64())}), path, row_group_size=50_000)
-    mock.set_rtt(500)  # so that rows are on their way for a while
-    words = ["write", path, "--topic", "orders", "--bootstrap-servers", penstock.brokers, "--workers", "2", "--json"]
+    table = pa.table({"id": pa.array(range(1_000_000), pa.int64()), "text": pa.array(["0123456789" * 5] * 1_000_000)})
+    pq.write_table(table, path, row_group_size=100_000)
+    penstock.mock.set_rtt(200)  # so that rows are on their way for some seconds
+    words = ["--workers", "2", "--memory-bytes", str(32 << 20), "-X", "compression.type=none", "--json"]
     running = subprocess.Popen(
-        [penstock.command, *words], env={**os.environ, MARK: mark}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
+        [penstock.command, "write", path, "--topic", "orders", "--bootstrap-servers", penstock.brokers, *words],
+        env={**os.environ, MARK: mark}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_until(lambda: len(marked(mark)) == 3, "two workers run", timeout_secs=10)
-    time.sleep(0.3)
+    time.sleep(after_secs)
+    assert running.poll() is None, "it was done before the worker was killed: this test tested nothing"
     os.kill(max(marked(mark) - {running.pid}), signal.SIGKILL)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 4, err
     assert sum(line.startswith("penstock: error: ") for line in err.splitlines()) == 1
     assert "Traceback" not in err
-    if out:
+    if after_secs:
         report = json.loads(out)
-        assert report["rows"] + report["failed_rows"] + report["unknown_rows"] <= 500_000
+        assert 0 < report["rows"] < report["rows"] + report["failed_rows"] + report["unknown_rows"] <= 1_000_000
         assert report["rows"] == sum(part["rows"] for part in report["partitions"])
 
 

@@ -6,14 +6,14 @@ import json
 from collections import Counter
 from typing import Any
 
-import oracles
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import Packing
 
+import oracles
 import penstock
+from oracles import Packing
 
 
 def events(batch: Any, **settings: Any) -> list[tuple[str, dict[str, Any]]]:

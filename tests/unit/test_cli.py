@@ -62,7 +62,7 @@ def writes(monkeypatch):
 @pytest.fixture
 def previews(monkeypatch):
     """Replace what previews by a list of messages."""
-    fake = types.ModuleType("penstock.preview")
+    fake = types.ModuleType("penstock.messages")
     fake.calls = []
     fake.messages = []
 
@@ -71,7 +71,7 @@ def previews(monkeypatch):
         return iter(fake.messages)
 
     fake.preview = preview
-    monkeypatch.setitem(sys.modules, "penstock.preview", fake)
+    monkeypatch.setitem(sys.modules, "penstock.messages", fake)
     return fake
 
 
@@ -407,17 +407,17 @@ def in_process(code, *words, **streams):
 
 ENDLESS = """
 import types
-fake = types.ModuleType("penstock.preview")
+fake = types.ModuleType("penstock.messages")
 def preview(source, **keywords):
     while True:
         yield types.SimpleNamespace(batch=0, topic="t", partition=None, key=None, value=b"x" * 1000, headers=())
 fake.preview = preview
-sys.modules["penstock.preview"] = fake
+sys.modules["penstock.messages"] = fake
 """
 
 WAITING = """
 import types, time
-fake = types.ModuleType("penstock.preview")
+fake = types.ModuleType("penstock.messages")
 def preview(source, **keywords):
     try:
         print("ready", file=sys.stderr, flush=True)
@@ -427,7 +427,7 @@ def preview(source, **keywords):
         print("cleaned up", file=sys.stderr, flush=True)
     yield
 fake.preview = preview
-sys.modules["penstock.preview"] = fake
+sys.modules["penstock.messages"] = fake
 """
 
 

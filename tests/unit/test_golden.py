@@ -8,10 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import oracles
 import pyarrow as pa
 import pytest
 
+import oracles
 import penstock
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -1,16 +1,16 @@
-"""What has no JSON form: types are refused at open, values by row and column; what is hidden by a null is not looked at."""
+"""What has no JSON form: types are refused at open, values by row and column; what a null hides is not looked at."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import oracles
 import pyarrow as pa
 import pytest
-from oracles import Packing
 
+import oracles
 import penstock
+from oracles import Packing
 
 
 def values(batch: Any, **settings: Any) -> list[bytes]:
@@ -63,7 +63,7 @@ FORMLESS = [
 
 @pytest.mark.parametrize("kind", FORMLESS, ids=str)
 def test_type_without_a_form(kind):
-    """A column whose type has no form is a SchemaError by its name, even if no row comes, before any row is looked at."""
+    """A column whose type has no form is a SchemaError by its name, even if no row ever comes."""
     schema = pa.schema([pa.field("fine", pa.int64()), pa.field("elapsed", kind)])
     with pytest.raises(penstock.SchemaError) as caught:
         values(pa.RecordBatchReader.from_batches(schema, []))
@@ -230,7 +230,7 @@ def test_uuid_that_is_none():
 
 
 def one_map(keys: pa.Array) -> pa.Array:
-    """Return a map column of two rows: the first empty, the second with all the keys, which may be null."""
+    """Return a map column of two rows: the first empty, the second with all the keys."""
     field = pa.field("key", keys.type, nullable=False)
     kind = pa.map_(field, pa.field("value", pa.int64()))
     entries = pa.Array.from_buffers(
@@ -248,14 +248,11 @@ def one_map(keys: pa.Array) -> pa.Array:
         pa.array([1.5, -float("inf")], pa.float32()),
         pa.array([float("nan")], pa.float16()),
         pa.array([1.0, float("nan")]).dictionary_encode(),
-        pa.array(["a", None]),
-        pa.array([None], pa.int64()),
-        pa.array([True, None]),
-        pa.array(["a", None]).dictionary_encode(),
+        # a null key as such ends the process in Arrow's own import; only these two forms get through to us
         pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["a", None])),
         pa.RunEndEncodedArray.from_arrays(pa.array([1, 2], pa.int32()), pa.array(["a", None])),
     ],
-    ids=str,
+    ids=["NaN", "infinity", "float32", "float16", "coded NaN", "coded null", "null run"],
 )
 def test_map_key_without_a_form(keys):
     """A map key that is NaN, infinite or null is an EncodeError naming row and column."""
@@ -263,27 +260,28 @@ def test_map_key_without_a_form(keys):
 
 
 @pytest.mark.parametrize(
-    "keys",
+    "key",
     [
-        pa.array([1], pa.decimal32(5, 2)),
-        pa.array([1], pa.decimal64(5, 2)),
-        pa.array([1], pa.decimal128(5, 2)),
-        pa.array([1], pa.decimal256(5, 2)),
-        pa.array([[1]]),
-        pa.array([{"a": 1}]),
-        pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
-        pa.array([b"a"]),
-        pa.array([b"a"], pa.binary(1)),
-        pa.nulls(1),
-        pa.array([1], pa.decimal128(5, 2)).dictionary_encode(),
+        pa.decimal32(5, 2),
+        pa.decimal64(5, 2),
+        pa.decimal128(5, 2),
+        pa.decimal256(5, 2),
+        pa.list_(pa.int8()),
+        pa.struct([pa.field("a", pa.int8())]),
+        pa.map_(pa.string(), pa.int8()),
+        pa.binary(),
+        pa.binary(1),
+        pa.json_(),
+        pa.dictionary(pa.int8(), pa.decimal128(5, 2)),
+        pa.run_end_encoded(pa.int32(), pa.binary()),
     ],
-    ids=lambda keys: str(keys.type),
+    ids=str,
 )
-def test_map_key_type_without_a_form(keys):
-    """Maps whose keys could only be lists, rows, bytes, decimals or nulls are refused by the column's name."""
-    with pytest.raises((penstock.SchemaError, penstock.EncodeError)) as caught:
-        values(column(one_map(keys)))
-    assert "bad" in str(caught.value)
+def test_map_key_type_without_a_form(key):
+    """Maps whose keys could only be lists, rows, bytes, decimals or VARIANTs are refused at open by name."""
+    schema = pa.schema([pa.field("i", pa.int64()), pa.field("bad", pa.map_(key, pa.int64()))])
+    with pytest.raises(penstock.SchemaError, match="bad"):
+        values(pa.RecordBatchReader.from_batches(schema, []))
 
 
 def test_map_key_outside_a_value():
