@@ -443,11 +443,16 @@ def key_bytes(batch: pa.RecordBatch, columns: tuple[str, ...], key_format: str =
     return [value.encode() if isinstance(value, str) else value for value in values]
 
 
-def messages(batches: list[pa.RecordBatch], packing: Packing) -> list[tuple[int, bytes | None, bytes]]:
-    """Return (batch, key, value) of every message in the order of sending to one partition."""
+def messages(
+    batches: list[pa.RecordBatch], packing: Packing, *, rows_per_chunk: int | None = None
+) -> list[tuple[int, bytes | None, bytes]]:
+    """Return (batch, key, value) of every message in the order of sending to one partition.
+
+    rows_per_chunk  where a batch is cut: ROWS_PER_CHUNK when it is written, nowhere in a preview
+    """
     sent: list[tuple[int, bytes | None, bytes]] = []
     for number, batch in enumerate(batches):
-        for chunk, made in _chunks(batch, packing):
+        for chunk, made in _chunks(batch, packing, rows_per_chunk or max(batch.num_rows, 1)):
             records = 1 if packing.key else max(packing.records, 1)
             values = pack([event for _, event in made], limit=packing.limit, records=records, array=packing.array)
             keys: list[bytes | None] = [None] * len(values)
@@ -460,10 +465,11 @@ def messages(batches: list[pa.RecordBatch], packing: Packing) -> list[tuple[int,
     return sent
 
 
-def _chunks(batch: pa.RecordBatch, packing: Packing) -> list[tuple[pa.RecordBatch, list[tuple[int, bytes]]]]:
+def _chunks(
+    batch: pa.RecordBatch, packing: Packing, rows_per_chunk: int
+) -> list[tuple[pa.RecordBatch, list[tuple[int, bytes]]]]:
     """Return the chunks of a batch, each with its events; weights go through many chunks twice, for deletes first."""
-    starts = range(0, batch.num_rows, ROWS_PER_CHUNK)
-    chunks = [batch.slice(start, ROWS_PER_CHUNK) for start in starts]
+    chunks = [batch.slice(start, rows_per_chunk) for start in range(0, batch.num_rows, rows_per_chunk)]
     made = [(chunk, events(chunk, packing)) for chunk in chunks]
     if packing.weight is None or len(made) < 2:
         return made

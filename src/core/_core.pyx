@@ -20,7 +20,7 @@ from core cimport (
     Array, ArrowArray, ArrowSchema, ChangeMode, Chunk, ChunkPlace, ChunkResult, Collector, CPacker, CProducer, CSelection, CSelector,
     DictionaryRef, ErrorCount, Group, KeyMode, Kept, LogLine, PackOptions, PartitionAck, Partitioner, Pass, ProducerOptions, RowFailure,
     SelectOptions, Type, api, collect, copy_block, copy_dictionary, import_array, json_refusal, list_dictionaries, load_, loaded, make_type,
-    measure_block, measure_dictionary, open_chunk, partition_of_, rewrite_json_, select_rows, watch_parent_,
+    measure_block, measure_dictionary, open_chunk, partition_of_, rewrite_json_, same_values, select_rows, watch_parent_,
 )
 
 import os
@@ -285,15 +285,6 @@ cdef class Schema:
         return json_refusal(self.type.children[column]).decode()
 
 
-cdef tuple buffers_of(Array& a):
-    # Equal buffers of live arrays: equal values. String views may share their first buffers, so they never count as known.
-    cdef size_t c
-    if a.variadic != NULL:
-        return (object(),)
-    children = tuple([buffers_of(a.children[c]) for c in range(a.children.size())])
-    return (<uintptr_t> a.validity, <uintptr_t> a.values, <uintptr_t> a.data, a.offset, a.length, children)
-
-
 cdef class Piece:
     cdef Schema schema
     cdef object keep
@@ -312,10 +303,19 @@ cdef class Piece:
         list_dictionaries(self.schema.type, self.array, found)
         return found
 
+    @property
     def dictionaries(self):
-        cdef vector[pair[const Type*, Array*]] found = self.dictionary_list()
-        cdef size_t d
-        return [buffers_of(found[d].second.dictionary.get()[0]) for d in range(found.size())]
+        """How many there are outside of other dictionaries."""
+        return self.dictionary_list().size()
+
+    def same_dictionary(self, size_t index, Piece other):
+        """Whether another piece's dictionary at that place surely holds the same values. Schemas must be equal."""
+        cdef pair[const Type*, Array*] mine = self.dictionary_list()[index]
+        cdef pair[const Type*, Array*] theirs = other.dictionary_list()[index]
+        cdef cbool same
+        with nogil:
+            same = same_values(mine.first.dictionary.get()[0], mine.second.dictionary.get()[0], theirs.second.dictionary.get()[0])
+        return same
 
     def set_dictionary_ids(self, ids):
         cdef vector[pair[const Type*, Array*]] found = self.dictionary_list()

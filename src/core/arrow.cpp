@@ -162,4 +162,31 @@ void list_dictionaries(const Type& type, Array& a, std::vector<std::pair<const T
   for (size_t c = 0; c < type.children.size(); ++c) list_dictionaries(type.children[c], a.children[c], out);
 }
 
+bool same_values(const Type& type, const Array& a, const Array& b) {
+  if (a.length != b.length || a.validity != nullptr || b.validity != nullptr || type.dictionary || !type.children.empty()) return false;
+  const auto strings = [&](auto zero) {
+    using Offset = decltype(zero);
+    if (a.length == 0) return true;
+    const Offset from_a = a.at<Offset>(0);
+    const Offset from_b = b.at<Offset>(0);
+    const Offset size = a.at<Offset>(a.length) - from_a;
+    if (b.at<Offset>(b.length) - from_b != size) return false;
+    for (int64_t i = 1; i < a.length; ++i) {
+      if (a.at<Offset>(i) - from_a != b.at<Offset>(i) - from_b) return false;
+    }
+    return size == 0 || std::memcmp(a.data + from_a, b.data + from_b, static_cast<size_t>(size)) == 0;
+  };
+  switch (type.kind) {
+    case Kind::utf8:
+    case Kind::binary: return strings(int32_t{0});
+    case Kind::large_utf8:
+    case Kind::large_binary: return strings(int64_t{0});
+    default: break;
+  }
+  const bool fixed = type.width > 0 && type.kind != Kind::utf8_view && type.kind != Kind::binary_view;
+  if (!fixed) return false;
+  const auto size = static_cast<size_t>(a.length * type.width);
+  return size == 0 || std::memcmp(a.values + a.offset * type.width, b.values + b.offset * type.width, size) == 0;
+}
+
 }  // namespace penstock

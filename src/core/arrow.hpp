@@ -187,4 +187,7 @@ Array import_array(const Type& type, const ArrowArray& source);
 // How many dictionaries the tree holds outside of other dictionaries, in depth-first order.
 void list_dictionaries(const Type& type, Array& a, std::vector<std::pair<const Type*, Array*>>& out);
 
+// True when both surely hold the same values; nested and view types are never taken for the same.
+bool same_values(const Type& type, const Array& a, const Array& b);
+
 }  // namespace penstock

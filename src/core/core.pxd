@@ -40,6 +40,7 @@ cdef extern from "arrow.hpp" namespace "penstock" nogil:
         shared_ptr[Array] dictionary
     Type make_type(const string&, const string&, const string&, const string&)
     Array import_array(const Type&, const ArrowArray&) except +
+    cbool same_values(const Type&, const Array&, const Array&)
     void list_dictionaries(const Type&, Array&, vector[pair[const Type*, Array*]]&)
 
 

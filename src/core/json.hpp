@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,7 @@ struct JsonNode {
   bool quoted_key = false;   // a map's key whose JSON value is no string: "1", "true", "1.5"
   int decimals = 0;          // a float column's hint, see number.hpp
   int64_t run = 0;           // run_end: where the last row was found
-  DayText day;
+  std::shared_ptr<DayTexts> days;  // of a column of dates or timestamps
   std::string lead;          // `,"name":`, padded so that 32 bytes may be copied
   size_t lead_size = 0;
   size_t fixed = 0;          // most bytes of lead and value together, without the parts that ask for room themselves

@@ -72,7 +72,7 @@ def _messages(plan: Plan, batch: Batch, sticky: int) -> Iterator[tuple[int, byte
     whole = pa.Table.from_batches(batch.pieces(), batch.schema).combine_chunks().to_batches()
     for piece in whole:
         read = plan.read(piece)
-        count = len(read.dictionaries())
+        count = read.dictionaries
         # Beside one another in a buffer of our own: what the arena is to the workers.
         sizes = [read.measure_dictionary(at) for at in range(count)]
         size = read.measure(0, read.rows)

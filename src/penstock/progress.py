@@ -6,6 +6,7 @@ forgotten refresh can never leave a half-drawn line behind.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -58,15 +59,15 @@ class Progress:
     ) -> None:
         self._label = label
         self._total_rows = total_rows
-        self._stream = sys.stderr if stream is None else stream
+        self._stream: TextIO | None = sys.stderr if stream is None else stream  # None: closed by the caller with 2>&-
         self._clock = clock
-        self._samples: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
+        self._samples: deque[tuple[float, int, int]] = deque()  # from the first count on: start-up is not slow writing
         self._shown_at = clock()
         self._bar: rich.progress.Progress | None = None
         self._task: rich.progress.TaskID | None = None
 
     def __enter__(self) -> Self:
-        if self._stream.isatty() and os.environ.get("TERM") != "dumb":
+        if self._stream is not None and self._stream.isatty() and os.environ.get("TERM") != "dumb":
             self._draw_bar()
         return self
 
@@ -87,14 +88,17 @@ class Progress:
             return
         self._shown_at = now
         if self._bar is None or self._task is None:
-            print(f"penstock: {self._label}: {self.describe(counts)}", file=self._stream, flush=True)
+            with contextlib.suppress(OSError):  # a log that takes no more is no reason to stop writing rows
+                print(f"penstock: {self._label}: {self.describe(counts)}", file=self._stream, flush=True)  # noqa: T201
         else:
             self._bar.update(self._task, completed=counts.rows_acked, text=self.describe(counts))
             self._bar.refresh()
 
     def describe(self, counts: _Counts) -> str:
         """Put counts, rates and the time left into one line of at most about 70 characters."""
-        (then, rows_then, bytes_then), (now, rows_now, bytes_now) = self._samples[0], self._samples[-1]
+        none = (0.0, 0, 0)
+        then, rows_then, bytes_then = self._samples[0] if self._samples else none
+        now, rows_now, bytes_now = self._samples[-1] if self._samples else none
         seconds = now - then
         rows_rate = (rows_now - rows_then) / seconds if seconds > 0 else 0.0
         bytes_rate = (bytes_now - bytes_then) / seconds if seconds > 0 else 0.0

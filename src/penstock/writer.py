@@ -74,7 +74,8 @@ class Writer:
         self._coordinator = Coordinator(config)
         self._open = True
         self._planner = Planner(config, self._coordinator.partitions, max(self._coordinator.workers, 1))
-        self._dictionaries: list[_Dictionary | None] = []
+        self._dictionaries: list[_Dictionary] = []
+        self._dictionaries_of: Plan | None = None
         self._dictionary_number = 0
         self._runs = 0
         self._largest = self._coordinator.arena.size // (2 * max(self._coordinator.workers, 1) + 2)
@@ -212,7 +213,7 @@ class Writer:
         if not coordinator.has_layout(plan.number):
             coordinator.add_layout(plan.number, plan.layout)
         read = plan.read(piece)
-        dictionaries = self._place_dictionaries(read, deadline)
+        dictionaries = self._place_dictionaries(plan, read, deadline)
         first = 0
         while first < read.rows:
             end = min(first + ROWS_PER_PIECE, read.rows)
@@ -266,24 +267,34 @@ class Writer:
             coordinator.deal(Chunk(plan.number, place, owner, share, holds, origin, first_row))
         arena.release(position)
 
-    def _place_dictionaries(self, read: _core.Piece, deadline: float | None) -> list[tuple[int, int]]:
-        """Put each dictionary into the arena, unless the piece before had the same one; (position, id) of each."""
-        buffers = read.dictionaries()
-        known = self._dictionaries
-        known += [None] * (len(buffers) - len(known))
-        for at, signature in enumerate(buffers):
-            before = known[at]
-            if before is not None and before.signature == signature:
+    def _place_dictionaries(self, plan: Plan, read: _core.Piece, deadline: float | None) -> list[tuple[int, int]]:
+        """Put each dictionary into the arena, unless the piece before had the same one; (position, id) of each.
+
+        Pieces of one Parquet row group bring equal dictionaries at different addresses, so values are compared.
+        """
+        if self._dictionaries_of is not plan:
+            self._forget_dictionaries()
+            self._dictionaries_of = plan
+        for at in range(read.dictionaries):
+            before = self._dictionaries[at] if at < len(self._dictionaries) else None
+            if before is not None and read.same_dictionary(at, before.piece):
                 continue
             position = self._coordinator.allocate(read.measure_dictionary(at), deadline)
             read.copy_dictionary(at, self._coordinator.address, position)
-            if before is not None:
-                self._coordinator.arena.release(before.position)
             self._dictionary_number += 1
-            known[at] = _Dictionary(signature, position, self._dictionary_number, read)
-        found = [entry for entry in known[: len(buffers)] if entry is not None]
-        read.set_dictionary_ids([entry.number for entry in found])
-        return [(entry.position, entry.number) for entry in found]
+            entry = _Dictionary(position, self._dictionary_number, read)
+            if before is None:
+                self._dictionaries.append(entry)
+            else:
+                self._coordinator.arena.release(before.position)
+                self._dictionaries[at] = entry
+        read.set_dictionary_ids([entry.number for entry in self._dictionaries])
+        return [(entry.position, entry.number) for entry in self._dictionaries]
+
+    def _forget_dictionaries(self) -> None:
+        for entry in self._dictionaries:
+            self._coordinator.arena.release(entry.position)
+        self._dictionaries = []
 
     def _progress(self) -> None:
         if self._tick is not None and time.monotonic() - self._ticked >= _TICK_SECS:
@@ -315,9 +326,8 @@ class Writer:
 
 
 class _Dictionary(msgspec.Struct):
-    """A dictionary in the arena; `piece` keeps the buffers alive that the signature names."""
+    """A dictionary in the arena; `piece` still has its values, to compare the next piece's with."""
 
-    signature: tuple[Any, ...]
     position: int
     number: int
     piece: Any

@@ -54,6 +54,7 @@ def test_without_a_total_no_time_left_is_claimed():
     """A stream of unknown length has counts and rates, and no guess at its end."""
     clock, stream = Clock(), io.StringIO()
     with Progress("t", None, stream=stream, clock=clock) as progress:
+        progress(counts(0, 0, 0))
         clock.now += 6
         progress(counts(600, 600, 6000))
     assert stream.getvalue() == "penstock: t: 600 rows, 100 rows/s, 600 acked, 1.0 kB/s\n"
@@ -93,6 +94,7 @@ def test_a_dumb_terminal_gets_plain_lines(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     clock, stream = Clock(), Terminal()
     with Progress("t", 10, stream=stream, clock=clock) as progress:
+        progress(counts(0, 0, 0))
         clock.now += 6
         progress(counts(5, 5, 50))
     assert "\x1b" not in stream.getvalue()
@@ -103,6 +105,7 @@ def test_the_line_fits_a_terminal():
     """With counts of any size the text leaves room for a bar in 80 columns."""
     clock = Clock()
     progress = Progress("t", 10**12, stream=io.StringIO(), clock=clock)
+    progress(counts(0, 0, 0))
     clock.now += 1
     progress(counts(999_499_999, 10_000_000, 9_999_000_000))
     assert len(progress.describe(counts(999_499_999, 10_000_000, 9_999_000_000))) <= 76
@@ -116,3 +119,14 @@ def test_the_line_fits_a_terminal():
 def test_counts_for_people(count, text):
     """Counts are written with three digits, and never as 1000 of the smaller unit."""
     assert human_count(count) == text
+
+
+def test_start_up_does_not_count_as_slow_writing():
+    """Rates begin with the first counts, however long it took until then."""
+    clock, stream = Clock(), io.StringIO()
+    with Progress("t", None, stream=stream, clock=clock) as progress:
+        clock.now += 4
+        progress(counts(0, 0, 0))
+        clock.now += 1
+        progress(counts(500, 500, 5000))
+    assert "500 rows/s" in stream.getvalue()

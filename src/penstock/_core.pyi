@@ -1,0 +1,296 @@
+"""The C++ core as Python sees it: addresses and counts in, counts and codes out.
+
+Written by hand beside src/core/_core.pyx; tests/unit/test_core_stub.py holds the two against each other. Addresses and
+positions are plain integers: an address is of this process, a position counts from the start of the arena, so it means
+the same in every process that maps it. What an address points at must stay mapped for the call, and nobody checks it.
+Every call that works on rows releases the interpreter lock. No object here may be used by two threads at once.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from typing_extensions import Buffer, Self
+
+# A field: (format string of the Arrow C data interface, name, extension name, field metadata `sql_type`, children,
+# dictionary). The schema itself is a field whose children are its columns.
+SchemaSpec: TypeAlias = tuple[str, str, str, str, tuple[SchemaSpec, ...], SchemaSpec | None]
+# A chunk in the arena: (block, first row, entries, repeats, groups, number of groups). Four are positions, -1 where
+# there is nothing: no entries means the rows from `first row` on in order, no repeats means once each.
+Place: TypeAlias = tuple[int, int, int, int, int, int]
+# (partition, messages, rows, bytes of keys and values, first offset, last offset, unknown offsets)
+PartitionAck: TypeAlias = tuple[int, int, int, int, int, int, int]
+# (librdkafka's code, its name, rows, messages, the text of the first one)
+ErrorCount: TypeAlias = tuple[int, str, int, int, str]
+# (row, column, text): which row could not be encoded, the path of its column (may be empty), and why
+RowFailure: TypeAlias = tuple[int, str, str]
+# (id given to produce, acknowledged by partition, refused by code, rows with a null key, where encoding stopped)
+ChunkResult: TypeAlias = tuple[int, list[PartitionAck], list[ErrorCount], int, RowFailure | None]
+# (partition or -1, key, value)
+Message: TypeAlias = tuple[int, bytes | None, bytes]
+# (worker, first group, number of groups, rows)
+Share: TypeAlias = tuple[int, int, int, int]
+# (syslog level, facility, text)
+LogLine: TypeAlias = tuple[int, str, str]
+
+def version() -> str: ...
+def build() -> str:
+    """Say what made the core: compiler, language, SIMD, sanitizers."""
+
+# --- librdkafka ---
+
+def load_librdkafka(path: str) -> None:
+    """Load the library, apart from any other librdkafka in the process; once loaded, later calls do nothing.
+
+    Raises ImportError with the loader's words. Until it was called, whatever needs librdkafka raises RuntimeError.
+    """
+
+def librdkafka_version() -> str: ...
+def kafka_property_text() -> str:
+    """Return librdkafka's own table of its options, as rd_kafka_conf_properties_show prints it."""
+
+def check_kafka_option(name: str, value: str) -> str | None:
+    """Return None when librdkafka takes the value, else its own sentence. Options are judged one by one."""
+
+def error_name(code: int) -> str:
+    """Name a code of librdkafka or of the broker: "_MSG_TIMED_OUT" for -192."""
+
+def error_text(code: int) -> str: ...
+
+class MockCluster:
+    """librdkafka's mock cluster: brokers on free ports of this machine, in threads of this process, data in memory."""
+
+    def __init__(self, brokers: int = 1) -> None: ...
+    @property
+    def bootstrap_servers(self) -> str: ...
+    def create_topic(self, name: str, partitions: int) -> None: ...
+    def push_request_errors(self, api_key: int, codes: Sequence[int]) -> None:
+        """Answer the next requests of this kind (0: produce) with these codes, one each."""
+
+    def set_rtt(self, milliseconds: int, broker: int = 1) -> None: ...
+    def set_down(self, broker: int = 1) -> None: ...
+    def set_up(self, broker: int = 1) -> None: ...
+    def close(self) -> None:
+        """End the brokers and drop their data; may be called twice."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+# --- pieces that stand alone ---
+
+def partition_of(partitioner: str, key: Buffer, partitions: int) -> int:
+    """Our own copy of a librdkafka partitioner, by its name; KeyError for another name."""
+
+def librdkafka_partition_of(partitioner: str, key: Buffer, partitions: int) -> int:
+    """Ask the function that librdkafka exports; ValueError for another name, and for `random`."""
+
+def rewrite_json(text: Buffer) -> bytes:
+    """Rewrite one JSON value as a VARIANT column is written; ValueError in one sentence with the byte."""
+
+def watch_parent(pidfd: int, socket: int) -> None:
+    """Start a native thread that ends this process (status 3) once the parent has ended or hung up the socket."""
+
+def address_of(memory: Buffer) -> int:
+    """Return the address of writable memory; it is not kept alive. IndexError when it is empty."""
+
+def read_bytes(arena: int, position: int, size: int) -> bytes:
+    """Copy bytes out of the arena."""
+
+# --- schema and rows ---
+
+def schema_spec(capsule: object) -> SchemaSpec:
+    """Read the capsule that __arrow_c_schema__ gives into plain tuples, which can be sent to another process."""
+
+class Schema:
+    """A schema made of a spec, or of the lists that a spec becomes on its way to another process."""
+
+    def __init__(self, spec: Sequence[Any]) -> None: ...
+    @property
+    def spec(self) -> Sequence[Any]:
+        """What it was made of, as it was given."""
+
+    def refusal(self, column: int) -> str:
+        """Return why a column has no form in JSON, as the end of a sentence; empty when it has one."""
+
+class Piece:
+    """A RecordBatch imported without a copy: it keeps the capsule that __arrow_c_array__ gave, and so the buffers."""
+
+    def __init__(self, schema: Schema, capsule: object) -> None: ...
+    @property
+    def rows(self) -> int: ...
+    def dictionaries(self) -> list[tuple[Any, ...]]:
+        """Return what identifies each dictionary, in depth-first order.
+
+        Equal ones of two pieces that are both alive are the same values; string views are equal to nothing.
+        """
+
+    def set_dictionary_ids(self, ids: Sequence[int]) -> None:
+        """Number the dictionaries: a Selector keeps encoded values for as long as the number stays (0: never)."""
+
+    def measure(self, first: int, end: int) -> int:
+        """Return the bytes that rows first..end need in the arena, dictionaries apart."""
+
+    def copy(self, first: int, end: int, arena: int, position: int, dictionaries: Iterable[tuple[int, int]]) -> int:
+        """Copy rows first..end to a position that is a multiple of 16; the bytes used, as measured.
+
+        dictionaries  (position, id) of each, where copy_dictionary put it
+        """
+
+    def measure_dictionary(self, index: int) -> int: ...
+    def copy_dictionary(self, index: int, arena: int, position: int) -> int: ...
+
+# --- selection ---
+
+class RowError(Exception):
+    """A row that cannot be taken.
+
+    args      (row, column, text): as RowFailure; the row counts as the piece does
+    messages  only from Packer.collect: what came before that row
+    """
+
+    args: RowFailure
+    messages: list[Message]
+
+class Selection:
+    """Which rows are sent, as what, in which order, to which partition; made by Selector.select."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that will be sent, each once."""
+
+    @property
+    def skipped(self) -> int:
+        """Rows of weight 0."""
+
+    @property
+    def nbytes(self) -> int:
+        """The most bytes that copy() uses."""
+
+    @property
+    def workers(self) -> int: ...
+    def copy(self, arena: int, position: int) -> tuple[int, int, int]:
+        """Write it to a position that is a multiple of 16: the positions of entries, repeats and groups.
+
+        -1 where there are no entries (all rows in order) or no repeats (once each).
+        """
+
+    def shares(self) -> list[Share]:
+        """Return what each owning worker gets (partition p is worker p % workers's), without those that get no rows."""
+
+class Selector:
+    """Chooses rows by their change column and their partition.
+
+    change            inserts, op or weight; change_column: its number, -1 with inserts
+    key               none, json or raw: the bytes that are hashed, made of key_columns (raw: exactly one)
+    partition_column  -1: none
+    partitioner       librdkafka's name of it
+    partitions        0: none is named, all rows are one group of partition -1
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        change: str,
+        change_column: int,
+        key: str,
+        key_columns: Sequence[int],
+        partition_column: int,
+        partitioner: str,
+        partitions: int,
+        workers: int,
+    ) -> None: ...
+    def select(self, piece: Piece, first: int, end: int, which: str, sticky: int) -> Selection:
+        """Select from rows first..end; RowError for a row that cannot be taken, and then nothing is selected.
+
+        which   both, or for weights of a batch in several pieces: deletes, then inserts
+        sticky  the partition of the rows that are left to chance
+        """
+
+# --- messages ---
+
+class Packer:
+    """Encodes chunks of one schema.
+
+    row_columns          what is written of each row, in order
+    key                  none: up to buffer_size_records rows a message; json or raw: one row a message, with this key
+    array                [E1,…,En] instead of lines
+    max_payload          most bytes of a value, and of key and value together where there is a key
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        row_columns: Sequence[int],
+        key: str,
+        key_columns: Sequence[int],
+        array: bool,
+        buffer_size_records: int,
+        max_payload: int,
+    ) -> None: ...
+    def collect(self, arena: int, place: Place) -> list[Message]:
+        """Return the chunk's messages; RowError with those before the row as `messages`."""
+
+    def measure(self, arena: int, place: Place) -> tuple[int, int, int]:
+        """Encode and pack the chunk and drop what comes of it: (messages, rows, bytes). RowError as collect."""
+
+class Producer:
+    """One librdkafka producer: messages go in without a copy, reports are counted per chunk, a full queue means wait.
+
+    configuration    librdkafka's names and values; ValueError with its own words when it refuses them
+    headers          on every message; None: a header without a value
+    window_messages  most messages without a report
+    queue_bytes      most bytes of keys and values without one; slab_bytes: most bytes of the memory they are encoded in
+    check_signals    true in the caller's process: waits run signal handlers, and raise what these raise
+    """
+
+    def __init__(
+        self,
+        *,
+        configuration: Iterable[tuple[str, str]],
+        topic: str,
+        headers: Iterable[tuple[str, bytes | None]],
+        window_messages: int,
+        queue_bytes: int,
+        slab_bytes: int,
+        check_signals: bool,
+    ) -> None: ...
+    def partitions(self, timeout_ms: int) -> tuple[int, int]:
+        """Ask the broker for the topic: (partitions, 0), or (0, librdkafka's code)."""
+
+    def produce(self, id: int, packer: Packer, arena: int, place: Place) -> None:
+        """Encode and send a chunk; returns when its last message is in librdkafka's queue.
+
+        The chunk may leave the arena then. A row that cannot be encoded ends the chunk and is told by poll.
+        """
+
+    def poll(self, timeout_ms: int) -> list[ChunkResult]:
+        """Serve reports for up to timeout_ms; the chunks whose messages all have theirs now, as they completed."""
+
+    @property
+    def event_fd(self) -> int:
+        """Readable when there is something to poll for: read 8 bytes from it, then poll. Closed by close()."""
+
+    @property
+    def outstanding(self) -> int:
+        """Messages without a report."""
+
+    @property
+    def slab_bytes(self) -> int:
+        """Memory for encoded messages, in bytes, now."""
+
+    def purge(self) -> None:
+        """Give up whatever is queued or in flight: each message gets a report that it failed."""
+
+    def fatal(self) -> tuple[int, str] | None:
+        """Return the error after which this producer cannot go on: (code, text)."""
+
+    def log(self) -> list[LogLine]:
+        """Take what librdkafka logged since the last call, at most 1000 lines; more are dropped."""
+
+    @property
+    def last_error(self) -> str:
+        """What librdkafka last complained of, such as an unreachable broker; empty when nothing."""
+
+    def close(self) -> None:
+        """Purge and end the producer; nothing else may be called on it afterwards."""
