@@ -125,7 +125,9 @@ cdef class MockCluster:
     def __cinit__(self, int brokers=1):
         require_librdkafka()
         cdef char why[512]
-        self.handle = api.create(0, api.conf_new(), why, sizeof(why))
+        cdef void* conf = api.conf_new()
+        api.conf_set(conf, b"log_level", b"0", why, sizeof(why))  # it would warn that it has no brokers
+        self.handle = api.create(0, conf, why, sizeof(why))
         if self.handle == NULL:
             raise RuntimeError((<bytes> why).decode(errors="replace"))
         with nogil:

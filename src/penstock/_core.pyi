@@ -124,7 +124,7 @@ class Piece:
         """
 
     def set_dictionary_ids(self, ids: Sequence[int]) -> None:
-        """Number the dictionaries: a Selector keeps encoded values for as long as the number stays (0: never)."""
+        """Give each dictionary a number: a Selector keeps its encoded values as long as that stays (0: never)."""
 
     def measure(self, first: int, end: int) -> int:
         """Return the bytes that rows first..end need in the arena, dictionaries apart."""

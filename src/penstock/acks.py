@@ -6,7 +6,7 @@ A chunk's life:
                │                └──died / give_up──▶ gone: its rows are unknown
                └──────────give_up──────────────────▶ gone: its rows are failed, nobody ever sent them
 
-`taken` is at all times the sum of acknowledged, failed, unknown, skipped rows and those of chunks still alive.
+`taken` is at all times the sum of acknowledged, failed, unknown, skipped and pending rows.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class Ledger:
         null_keys: int,
     ) -> None:
         """Count a chunk that is done; rows that no partition acknowledged have failed."""
+        entry = self._forget(chunk)  # first: what is not known must not be counted
         acknowledged = self._partial_rows.pop(chunk, 0) + self._count(partitions)
-        entry = self._forget(chunk)
         self.failed += entry.rows - acknowledged
         self.null_keys += null_keys
         for code, name, rows, messages, example in errors:
@@ -115,6 +115,8 @@ class Ledger:
 
     def acknowledge_part(self, chunk: int, partitions: list[tuple[int, int, int, int, int, int, int]]) -> None:
         """Count some of a chunk's partitions; the rest follows."""
+        if chunk not in self._chunks:
+            raise KeyError(chunk)
         self._partial_rows[chunk] = self._partial_rows.get(chunk, 0) + self._count(partitions)
 
     def died(self, worker: int) -> list[int]:
@@ -133,8 +135,8 @@ class Ledger:
 
     @property
     def pending_rows(self) -> int:
-        """Rows of chunks that are still alive."""
-        return sum(entry.rows for entry in self._chunks.values())
+        """Rows of chunks that are still alive, less those of which a part's answer has told already."""
+        return sum(entry.rows for entry in self._chunks.values()) - sum(self._partial_rows.values())
 
     @property
     def dealt_chunks(self) -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import pyarrow as pa
 
 __all__ = ["find_column", "find_integers", "find_text"]
+
+# as in the names of pyarrow.types.is_…
+_TEXT = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "fixed_size_binary")
 
 
 def find_column(schema: pa.Schema, name: str, setting: str) -> int:
@@ -27,33 +28,24 @@ def find_column(schema: pa.Schema, name: str, setting: str) -> int:
 
 def find_integers(schema: pa.Schema, name: str, setting: str) -> int:
     """Return the number of a column of integers."""
-    return _find(schema, name, setting, pa.types.is_integer, "integers")
+    return _find(schema, name, setting, ("integer",), "integers")
 
 
 def find_text(schema: pa.Schema, name: str, setting: str) -> int:
     """Return the number of a column of strings or bytes, dictionary-encoded or not."""
-    return _find(schema, name, setting, _is_text, "strings or binary values")
+    return _find(schema, name, setting, _TEXT, "strings or binary values")
 
 
-def _find(schema: pa.Schema, name: str, setting: str, fits: Callable[[pa.DataType], bool], wanted: str) -> int:
+def _find(schema: pa.Schema, name: str, setting: str, forms: tuple[str, ...], wanted: str) -> int:
+    from pyarrow import types  # noqa: PLC0415 - workers import this module, and do without pyarrow's 0.35 s
+
     at = find_column(schema, name, setting)
     found = schema.field(at).type
     kind = found
-    while pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+    while types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         kind = kind.value_type
-    if not fits(kind):
-        raise ConfigError(f'{setting}: column "{name}" is {found}; {wanted} are needed, so cast it or name another', column=name)
+    if not any(getattr(types, f"is_{form}")(kind) for form in forms):
+        raise ConfigError(
+            f'{setting}: column "{name}" is {found}; {wanted} are needed, so cast it or name another', column=name
+        )
     return at
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    is_ = pa.types
-    return bool(
-        is_.is_string(kind)
-        or is_.is_large_string(kind)
-        or is_.is_string_view(kind)
-        or is_.is_binary(kind)
-        or is_.is_large_binary(kind)
-        or is_.is_binary_view(kind)
-        or is_.is_fixed_size_binary(kind)
-    )

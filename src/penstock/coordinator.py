@@ -123,8 +123,7 @@ class Coordinator:
                 else:
                     self._handle(worker, message)
             for worker, how in self._crew.dead():
-                if worker not in ready:
-                    raise InternalError(f"worker {worker} {how} before it was ready; what it printed stands above")
+                raise WorkerDied(f"worker {worker} of {self.workers} {how} before it was ready; what it printed stands above")
             if time.monotonic() > deadline:
                 raise InternalError(f"the workers were not ready after {config.initialization_timeout_secs + 10} s")
         self.partitions = min(ready.values())

@@ -89,7 +89,7 @@ class Progress:
         self._shown_at = now
         if self._bar is None or self._task is None:
             with contextlib.suppress(OSError):  # a log that takes no more is no reason to stop writing rows
-                print(f"penstock: {self._label}: {self.describe(counts)}", file=self._stream, flush=True)  # noqa: T201
+                print(f"penstock: {self._label}: {self.describe(counts)}", file=self._stream, flush=True)
         else:
             self._bar.update(self._task, completed=counts.rows_acked, text=self.describe(counts))
             self._bar.refresh()

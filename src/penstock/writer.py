@@ -18,7 +18,7 @@ from penstock import config as configuration
 from penstock.batch import ROWS_PER_PIECE, check_same_columns
 from penstock.coordinator import Chunk, Coordinator, row_error
 from penstock.encode import Plan, Planner
-from penstock.errors import EncodeError, PenstockError, WriterClosed, WriteTimeout
+from penstock.errors import DeliveryError, EncodeError, PenstockError, WriterClosed, WriteTimeout
 from penstock.source import Source, open_source
 
 if TYPE_CHECKING:
@@ -333,12 +333,14 @@ class _Dictionary(msgspec.Struct):
     piece: Any
 
 
-def _attach(error: BaseException, report: Report) -> None:
-    error.report = report  # type: ignore[attr-defined]
-    if hasattr(error, "acknowledged_rows"):
+def _attach(error: PenstockError | KeyboardInterrupt, report: Report) -> None:
+    error.report = report  # type: ignore[union-attr]
+    if isinstance(error, DeliveryError):
         error.acknowledged_rows = report.rows
-        error.failed_rows = report.failed_rows  # type: ignore[attr-defined]
-        error.unknown_rows = report.unknown_rows  # type: ignore[attr-defined]
+        error.failed_rows = report.failed_rows
+        error.unknown_rows = report.unknown_rows
+        unknown = f", {report.unknown_rows} unknown (they may or may not be in the log)" if report.unknown_rows else ""
+        error.message += f"; {report.rows} rows are acknowledged, {report.failed_rows} are not{unknown}"
 
 
 def open(  # noqa: A001 - penstock.open, as in gzip.open

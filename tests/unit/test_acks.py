@@ -1,0 +1,220 @@
+"""The ledger under every order of events: no row is lost, none is counted twice, and offsets merge right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from penstock.acks import Ledger
+
+WORKERS = 3
+PARTITIONS = 5
+ERRORS = {10: "MSG_SIZE_TOO_LARGE", -192: "_MSG_TIMED_OUT"}
+
+
+@dataclass
+class Alive:
+    """A chunk as the model sees it: every row has a name, and is somewhere."""
+
+    worker: int
+    rows: set[str]
+    dealt: bool = False
+    heard_of: bool = False  # some of its partitions are acknowledged already
+
+
+@dataclass
+class Broker:
+    """What was acknowledged, message by message: the facts that the ledger's totals must sum up."""
+
+    sizes: dict[int, list[int]] = field(default_factory=dict)
+    offsets: dict[int, list[int]] = field(default_factory=dict)
+    rows: Counter[int] = field(default_factory=Counter)
+    unnamed: int = 0
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """The model keeps the fate of each single row; the ledger only numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger()
+        self.alive: dict[int, Alive] = {}
+        self.fates: dict[str, str] = {}
+        self.broker = Broker()
+        self.errors: Counter[int] = Counter()
+        self.error_messages: Counter[int] = Counter()
+        self.null_keys = 0
+        self.numbers = 0
+
+    # --- events ---
+
+    @rule(skipped=st.integers(0, 3), failed=st.integers(0, 2))
+    def take(self, skipped, failed):
+        for fate, count in (("skipped", skipped), ("failed", failed)):
+            for _ in range(count):
+                self.fates[f"taken {len(self.fates)}"] = fate
+        self.ledger.take(skipped=skipped, failed=failed)
+
+    @rule(worker=st.integers(0, WORKERS - 1), rows=st.integers(1, 6))
+    def add(self, worker, rows):
+        number = self.numbers
+        self.numbers += 1
+        self.alive[number] = Alive(worker, {f"{number}.{row}" for row in range(rows)})
+        self.fates.update(dict.fromkeys(self.alive[number].rows, "pending"))
+        self.ledger.add(number, worker, rows)
+
+    @precondition(lambda self: any(not chunk.dealt for chunk in self.alive.values()))
+    @rule(data=st.data())
+    def deal(self, data):
+        number = data.draw(st.sampled_from([n for n, chunk in self.alive.items() if not chunk.dealt]))
+        self.alive[number].dealt = True
+        self.ledger.deal(number)
+
+    @precondition(lambda self: any(chunk.dealt and not chunk.heard_of for chunk in self.alive.values()))
+    @rule(data=st.data())
+    def undeal(self, data):
+        waiting = [n for n, chunk in self.alive.items() if chunk.dealt and not chunk.heard_of]
+        number = data.draw(st.sampled_from(waiting))
+        self.alive[number].dealt = False
+        self.ledger.undeal(number)
+
+    @precondition(lambda self: any(chunk.dealt for chunk in self.alive.values()))
+    @rule(data=st.data())
+    def acknowledge_part(self, data):
+        number = data.draw(st.sampled_from([n for n, chunk in self.alive.items() if chunk.dealt]))
+        self.alive[number].heard_of = True
+        self.ledger.acknowledge_part(number, self._answer(data, number))
+
+    @precondition(lambda self: any(chunk.dealt for chunk in self.alive.values()))
+    @rule(data=st.data(), null_keys=st.integers(0, 2))
+    def acknowledge(self, data, null_keys):
+        number = data.draw(st.sampled_from([n for n, chunk in self.alive.items() if chunk.dealt]))
+        partitions = self._answer(data, number)
+        left = self.alive.pop(number).rows
+        self.fates.update(dict.fromkeys(left, "failed"))
+        errors = []
+        if left:
+            code = data.draw(st.sampled_from(sorted(ERRORS)))
+            errors.append((code, ERRORS[code], len(left), 1, f"t[0]: {ERRORS[code]}"))
+            self.errors[code] += len(left)
+            self.error_messages[code] += 1
+        self.null_keys += null_keys
+        self.ledger.acknowledge(number, partitions, errors, null_keys)
+
+    @rule(worker=st.integers(0, WORKERS - 1))
+    def died(self, worker):
+        gone = [n for n, chunk in self.alive.items() if chunk.worker == worker]
+        assert self.ledger.died(worker) == gone
+        self._end(gone)
+
+    @rule()
+    def give_up(self):
+        gone = list(self.alive)
+        assert self.ledger.give_up() == gone
+        self._end(gone)
+
+    def _end(self, gone: list[int]) -> None:
+        for number in gone:
+            chunk = self.alive.pop(number)
+            self.fates.update(dict.fromkeys(chunk.rows, "unknown" if chunk.dealt else "failed"))
+
+    def _answer(self, data: st.DataObject, number: int) -> list[tuple[int, int, int, int, int, int, int]]:
+        """Let the broker take some of the chunk's rows, in some partitions; first and last offset are as it tells."""
+        chunk = self.alive[number]
+        said = []
+        for partition in data.draw(st.lists(st.integers(0, PARTITIONS - 1), unique=True, max_size=3)):
+            rows = sorted(chunk.rows)[: data.draw(st.integers(0, len(chunk.rows)))]
+            # A message may carry no row's last copy, and a partition of which nothing arrived is in the answer too.
+            sizes = data.draw(st.lists(st.integers(1, 9), min_size=1 if rows else 0, max_size=3))
+            offsets = data.draw(st.lists(st.integers(0, 99), max_size=len(sizes)))
+            chunk.rows -= set(rows)
+            self.fates.update(dict.fromkeys(rows, "acknowledged"))
+            if sizes:
+                self.broker.sizes.setdefault(partition, []).extend(sizes)
+                self.broker.offsets.setdefault(partition, []).extend(offsets)
+                self.broker.rows[partition] += len(rows)
+            unnamed = len(sizes) - len(offsets)
+            self.broker.unnamed += unnamed
+            ends = (min(offsets), max(offsets)) if offsets else (-1, -1)
+            said.append((partition, len(sizes), len(rows), sum(sizes), *ends, unnamed))
+        return said
+
+    # --- facts ---
+
+    @invariant()
+    def every_row_has_one_fate(self):
+        ledger = self.ledger
+        fates = Counter(self.fates.values())
+        assert ledger.acknowledged == fates["acknowledged"]
+        assert ledger.failed == fates["failed"]
+        assert ledger.unknown == fates["unknown"]
+        assert ledger.skipped == fates["skipped"]
+        assert ledger.taken == len(self.fates)
+
+    @invariant()
+    def the_sum_is_what_was_taken(self):
+        ledger = self.ledger
+        assert ledger.pending_rows == Counter(self.fates.values())["pending"]
+        ended = ledger.acknowledged + ledger.failed + ledger.unknown + ledger.skipped
+        assert ledger.taken == ended + ledger.pending_rows
+
+    @invariant()
+    def totals_are_those_of_the_broker(self):
+        ledger = self.ledger
+        assert sorted(ledger.partitions) == sorted(self.broker.sizes)
+        for partition, total in ledger.partitions.items():
+            sizes, offsets = self.broker.sizes[partition], self.broker.offsets[partition]
+            assert (total.messages, total.bytes) == (len(sizes), sum(sizes))
+            assert total.rows == self.broker.rows[partition]
+            assert total.first_offset == min(offsets, default=-1)
+            assert total.last_offset == max(offsets, default=-1)
+        assert ledger.messages == sum(map(len, self.broker.sizes.values()))
+        assert ledger.bytes == sum(map(sum, self.broker.sizes.values()))
+        assert ledger.unknown_offsets == self.broker.unnamed
+        assert ledger.null_keys == self.null_keys
+        assert {code: total.rows for code, total in ledger.errors.items()} == self.errors
+        assert {code: total.messages for code, total in ledger.errors.items()} == self.error_messages
+
+    @invariant()
+    def who_has_what(self):
+        ledger = self.ledger
+        assert ledger.idle == (not self.alive)
+        assert ledger.dealt_chunks == sum(chunk.dealt for chunk in self.alive.values())
+        for worker in range(WORKERS):
+            has = [n for n, chunk in self.alive.items() if chunk.worker == worker]
+            assert (ledger.dealt_rows.get(worker, 0) > 0) == bool(has)
+
+
+LedgerMachine.TestCase.settings = settings(
+    max_examples=80, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestLedger = LedgerMachine.TestCase
+
+
+def test_offsets_out_of_order():
+    """First and last offset are the least and the greatest, in whatever order answers come; -1 names none."""
+    ledger = Ledger()
+    for chunk, (first, last) in enumerate([(7, 9), (-1, -1), (0, 2), (4, 4)]):
+        ledger.add(chunk, 0, 1)
+        ledger.deal(chunk)
+        ledger.acknowledge(chunk, [(3, 1, 1, 10, first, last, int(first < 0))], [], 0)
+    assert (ledger.partitions[3].first_offset, ledger.partitions[3].last_offset) == (0, 9)
+    assert ledger.unknown_offsets == 1
+
+
+def test_a_chunk_is_answered_once():
+    """A second answer for a chunk is a KeyError that changes no count, not rows counted twice."""
+    ledger = Ledger()
+    ledger.add(1, 0, 5)
+    ledger.deal(1)
+    ledger.acknowledge(1, [(0, 1, 5, 10, 0, 0, 0)], [], 0)
+    with pytest.raises(KeyError):
+        ledger.acknowledge(1, [(0, 1, 5, 10, 0, 0, 0)], [], 0)
+    with pytest.raises(KeyError):
+        ledger.acknowledge_part(1, [(0, 1, 5, 10, 0, 0, 0)])
+    assert (ledger.acknowledged, ledger.failed, ledger.messages) == (5, 0, 1)
