@@ -88,6 +88,7 @@ void Packer::send(const uint8_t* end, size_t key_size, bool has_key, size_t grou
   m.rows = rows;
   m.single = single;
   m.open = open;
+  m.keyless = options_.key != KeyMode::none && !has_key;
   m.slab = slab_;
   sink_->message(m);
   start_ = start_ + m.value_size + key_size;

@@ -53,6 +53,7 @@ struct Message {
   uint32_t rows;       // input rows whose last copy is in it
   bool single;         // a row's only message, and its only row: what one-row-per-message makes unless a weight repeats it
   bool open;           // its last row goes on in the next message
+  bool keyless;        // messages have keys, but this row's is null
   Slab* slab;
 };
 

@@ -275,7 +275,7 @@ void Producer::message(const Message& m) {
   record.pending += 1;
   now_->pending += 1;
   m.slab->pending += 1;
-  if (m.key == nullptr && m.single) now_->result.null_keys += 1;
+  if (m.keyless) now_->result.null_keys += m.rows;
   rk::Message out{};
   out.partition = now_->result.partitions[m.group].partition;
   out.payload = const_cast<uint8_t*>(m.value);

@@ -4,6 +4,7 @@ Written by hand beside src/core/_core.pyx; tests/unit/test_core_stub.py holds th
 positions are plain integers: an address is of this process, a position counts from the start of the arena, so it means
 the same in every process that maps it. What an address points at must stay mapped for the call, and nobody checks it.
 Every call that works on rows releases the interpreter lock. No object here may be used by two threads at once.
+The aliases are for annotations alone: the core itself does not have them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,8 @@ SchemaSpec: TypeAlias = tuple[str, str, str, str, tuple[SchemaSpec, ...], Schema
 # A chunk in the arena: (block, first row, entries, repeats, groups, number of groups). Four are positions, -1 where
 # there is nothing: no entries means the rows from `first row` on in order, no repeats means once each.
 Place: TypeAlias = tuple[int, int, int, int, int, int]
-# (partition, messages, rows, bytes of keys and values, first offset, last offset, unknown offsets)
+# (partition, messages, rows, bytes of keys and values, first offset, last offset, unknown offsets): one for each group
+# of the chunk, in order; messages is 0 and an offset -1 where the broker acknowledged nothing, or named none.
 PartitionAck: TypeAlias = tuple[int, int, int, int, int, int, int]
 # (librdkafka's code, its name, rows, messages, the text of the first one)
 ErrorCount: TypeAlias = tuple[int, str, int, int, str]
@@ -117,11 +119,12 @@ class Piece:
     def __init__(self, schema: Schema, capsule: object) -> None: ...
     @property
     def rows(self) -> int: ...
-    def dictionaries(self) -> list[tuple[Any, ...]]:
-        """Return what identifies each dictionary, in depth-first order.
+    @property
+    def dictionaries(self) -> int:
+        """How many there are, depth first; those inside of other dictionaries are not counted."""
 
-        Equal ones of two pieces that are both alive are the same values; string views are equal to nothing.
-        """
+    def same_dictionary(self, index: int, other: Piece) -> bool:
+        """Say whether another piece's dictionary at that place surely holds the same values; schemas must be equal."""
 
     def set_dictionary_ids(self, ids: Sequence[int]) -> None:
         """Give each dictionary a number: a Selector keeps its encoded values as long as that stays (0: never)."""

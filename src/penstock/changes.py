@@ -29,7 +29,7 @@ class Changes:
     def passes(self, *, one_piece: bool) -> tuple[str, ...]:
         """Which rows to take in each reading of a batch.
 
-        A batch of several pieces is read twice where deletes must come first: all deletes of all pieces, then all inserts.
+        A batch of several pieces is read twice where deletes must come first: first all deletes, then all inserts.
         """
         if self.mode == "weight" and not one_piece:
             return ("deletes", "inserts")

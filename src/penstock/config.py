@@ -50,6 +50,8 @@ __all__ = [
 ]
 
 FRAMING_BYTES: Final = 64  # the original connector's allowance for what Kafka wraps around a payload
+_MESSAGE_BYTES: Final = 36  # librdkafka's own
+_HEADER_BYTES: Final = 10  # two lengths, at most 5 bytes each
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,8 +73,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def max_payload_bytes(self) -> int:
-        """The most bytes a message's value may have: message.max.bytes less 64."""
-        return int(self.kafka["message.max.bytes"]) - FRAMING_BYTES
+        """The most bytes a message's key and value may have: message.max.bytes less 64, or less if headers need it.
+
+        librdkafka takes a message while 36 + key + value + headers fit message.max.bytes.
+        """
+        headers = sum(len(name.encode()) + len(value or b"") + _HEADER_BYTES for name, value in self.headers)
+        largest = int(self.kafka["message.max.bytes"])
+        return min(largest - FRAMING_BYTES, largest - _MESSAGE_BYTES - headers)
 
     @property
     def worker_count(self) -> int:

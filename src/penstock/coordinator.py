@@ -18,7 +18,17 @@ from penstock import _core, control
 from penstock.acks import Ledger
 from penstock.arena import Arena
 from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
-from penstock.errors import ConfigError, ConnectError, DeliveryError, EncodeError, Fenced, InternalError, PenstockError, WorkerDied, WriteTimeout
+from penstock.errors import (
+    ConfigError,
+    ConnectError,
+    DeliveryError,
+    EncodeError,
+    Fenced,
+    InternalError,
+    PenstockError,
+    WorkerDied,
+    WriteTimeout,
+)
 from penstock.kafka_options import librdkafka_path
 from penstock.report import ErrorReport, PartitionReport, Report
 
@@ -123,7 +133,9 @@ class Coordinator:
                 else:
                     self._handle(worker, message)
             for worker, how in self._crew.dead():
-                raise WorkerDied(f"worker {worker} of {self.workers} {how} before it was ready; what it printed stands above")
+                raise WorkerDied(
+                    f"worker {worker} of {self.workers} {how} before it was ready; what it printed stands above"
+                )
             if time.monotonic() > deadline:
                 raise InternalError(f"the workers were not ready after {config.initialization_timeout_secs + 10} s")
         self.partitions = min(ready.values())
@@ -133,14 +145,20 @@ class Coordinator:
         servers = config.kafka["bootstrap.servers"]
         if message.kind == "config":
             return ConfigError(message.text, code=message.code)
-        if message.kind == "topic" and message.code in ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "LEADER_NOT_AVAILABLE"):
+        if message.kind == "topic" and message.code in (
+            "UNKNOWN_TOPIC_OR_PART",
+            "_UNKNOWN_TOPIC",
+            "LEADER_NOT_AVAILABLE",
+        ):
             return ConnectError(
                 f'topic "{config.topic}" does not exist on {servers}, and the broker did not create it within 5 s; '
                 "create it, or check its name",
                 code=message.code,
             )
         if message.kind == "topic":
-            return ConnectError(f'topic "{config.topic}" on {servers}: {message.text} ({message.code})', code=message.code)
+            return ConnectError(
+                f'topic "{config.topic}" on {servers}: {message.text} ({message.code})', code=message.code
+            )
         return ConnectError(
             f'no broker answered at {servers} within {config.initialization_timeout_secs} s, for topic "{config.topic}": '
             f"{message.text}; check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
@@ -236,13 +254,18 @@ class Coordinator:
                 _librdkafka_log.log(_LEVELS.get(level, 20), "%s: %s", facility, text)
         elif isinstance(message, control.Failing):
             kind = Fenced if message.code in _FENCED else DeliveryError
-            self._fail(kind(f"{self._config.topic}: librdkafka cannot go on: {message.text} ({message.code})", code=message.code))
+            self._fail(
+                kind(
+                    f"{self._config.topic}: librdkafka cannot go on: {message.text} ({message.code})", code=message.code
+                )
+            )
 
     def _acknowledge(self, ack: control.Ack) -> None:
-        chunk = self._chunks.pop(ack.chunk)
+        # The ledger first: a Ctrl-C in between then costs nothing but a place in an arena that is about to go.
         self.ledger.acknowledge(ack.chunk, ack.partitions, ack.errors, ack.null_keys)
+        chunk = self._chunks[ack.chunk]
         self._last_ack = time.monotonic()
-        self._let_go(chunk)
+        self._let_go(ack.chunk)
         if ack.failure is not None:
             row, column, text = ack.failure
             self._fail(row_error(chunk.origin, chunk.first_row + row, column, text))
@@ -256,14 +279,15 @@ class Coordinator:
                 )
             )
 
-    def _let_go(self, chunk: Chunk) -> None:
-        for place in chunk.holds:
+    def _let_go(self, number: int) -> None:
+        chunk = self._chunks.pop(number, None)
+        for place in chunk.holds if chunk is not None else ():
             self.arena.release(place)
 
     def _died(self, worker: int, how: str) -> None:
         gone = self.ledger.died(worker)
         for number in gone:
-            self._let_go(self._chunks.pop(number))
+            self._let_go(number)
         self._waiting[worker].clear()
         self._fail(WorkerDied(f"worker {worker} of {self.workers} {how}"))
 
@@ -296,7 +320,7 @@ class Coordinator:
     def give_up(self) -> None:
         """Count what is left as unknown (dealt) or failed (never dealt); nothing more is waited for."""
         for number in self.ledger.give_up():
-            self._let_go(self._chunks.pop(number))
+            self._let_go(number)
         for waiting in self._waiting:
             waiting.clear()
 

@@ -33,7 +33,10 @@ __all__ = ["Crew", "LocalCrew", "ProcessCrew"]
 _MOST_PACKETS = 64  # told to one worker and not answered; a socket buffer holds 167 and more
 _ENDING_SECS = 5.0
 # The module path is the parent's own, so a worker finds what its parent found, and nothing of the current directory.
-_BOOT = "import sys; sys.path[:] = sys.argv[3].split(chr(0x1F)); from penstock.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv[3].split(chr(0x1F)); "
+    "from penstock.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+)
 
 
 class Crew(Protocol):
@@ -80,7 +83,14 @@ class ProcessCrew:
             with theirs:
                 ours.setblocking(False)
                 self._channels.append(ours)
-                command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), str(self._arena.fd), "\x1f".join(sys.path)]
+                command = [
+                    sys.executable,
+                    "-c",
+                    _BOOT,
+                    str(theirs.fileno()),
+                    str(self._arena.fd),
+                    "\x1f".join(sys.path),
+                ]
                 self._processes.append(
                     subprocess.Popen(
                         command,

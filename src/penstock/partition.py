@@ -1,8 +1,8 @@
 """partition: what decides a row's Kafka partition, and which worker owns it.
 
-A partition column; else the key's bytes (or those of the `partition_by` columns) and a partitioner; else, without a key, a
-run of rows stays together and runs are dealt round the partitions. Partition p belongs to worker p % workers for the life
-of the writer, so rows with equal keys keep their order. The sorting itself is native: src/core/select.cpp, hash.cpp.
+A partition column; else the key's bytes (or those of the `partition_by` columns) and a partitioner; else, without a
+key, a run of rows stays together and runs are dealt round the partitions. Partition p belongs to worker p % workers for
+the life of the writer, so rows with equal keys keep their order. The sorting itself is native: select.cpp, hash.cpp.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def find_placement(schema: pa.Schema, writer: WriterConfig) -> Placement:
     names, setting = (writer.key, "key") if writer.key else (writer.partition_by, "partition_by")
     raw = bool(writer.key) and writer.key_format != "json"
     find = find_text if raw else find_column
-    columns = tuple(find(schema, name, f"{setting} with key_format={writer.key_format}" if raw else setting) for name in names)
+    columns = tuple(
+        find(schema, name, f"{setting} with key_format={writer.key_format}" if raw else setting) for name in names
+    )
     mode = "none" if not columns else "raw" if raw else "json"
     return Placement(
         key=mode,

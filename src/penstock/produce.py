@@ -42,7 +42,7 @@ def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refu
 
 
 def connect(producer: _core.Producer, start: Start) -> Ready | Refused:
-    """Ask a broker for the topic's partitions, in growing steps: signals are served in between, a slow broker has its time.
+    """Ask a broker for the topic's partitions, in growing steps: signals are served in between, a slow broker has time.
 
     Asked twice: the first answer makes librdkafka leave the bootstrap connection for the brokers of the cluster, and
     only an answer from one of those makes it ask for its producer id at once. Without it the first idempotent message

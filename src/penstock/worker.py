@@ -1,7 +1,7 @@
 """worker: take a chunk, encode it, produce it, and send back a plain ack. No policy here.
 
-Run as a process of its own (`main`), or inside the calling process with workers=0 (`Work` alone). As a process it imports
-the core and the control messages and nothing heavier: it is ready about 50 ms after it was started.
+Run as a process of its own (`main`), or inside the calling process with workers=0 (`Work` alone). As a process it
+imports the core and the control messages and nothing heavier: it is ready about 50 ms after it was started.
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ class Work:
     def results(self, timeout_ms: int) -> Iterator[control.FromWorker]:
         """Serve delivery reports for up to timeout_ms, then tell what there is to tell."""
         for chunk, partitions, errors, null_keys, failure in self.producer.poll(timeout_ms):
-            while len(partitions) > _PARTITIONS_PER_PACKET:
-                yield control.PartialAck(chunk, partitions[:_PARTITIONS_PER_PACKET])
-                partitions = partitions[_PARTITIONS_PER_PACKET:]
-            yield control.Ack(chunk, partitions, errors, null_keys, failure)
+            rest = partitions
+            while len(rest) > _PARTITIONS_PER_PACKET:
+                yield control.PartialAck(chunk, rest[:_PARTITIONS_PER_PACKET])
+                rest = rest[_PARTITIONS_PER_PACKET:]
+            yield control.Ack(chunk, rest, errors, null_keys, failure)
         lines = self.producer.log()
         if lines:
             yield control.Log(lines)

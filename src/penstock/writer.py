@@ -1,29 +1,32 @@
 """writer: open, write, flush, close. The front door.
 
-    with penstock.open(topic="orders", bootstrap_servers="localhost:9092", schema=schema) as writer:
-        for batch in batches:
-            writer.write(batch)
-        report = writer.flush()
+with penstock.open(topic="orders", bootstrap_servers="localhost:9092", schema=schema) as writer:
+    for batch in batches:
+        writer.write(batch)
+    report = writer.flush()
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from penstock import _core
 from penstock import config as configuration
 from penstock.batch import ROWS_PER_PIECE, check_same_columns
-from penstock.coordinator import Chunk, Coordinator, row_error
-from penstock.encode import Plan, Planner
-from penstock.errors import DeliveryError, EncodeError, PenstockError, WriterClosed, WriteTimeout
+from penstock.blocks import Blocks, Rows
+from penstock.coordinator import Coordinator
+from penstock.encode import Planner
+from penstock.errors import DeliveryError, EncodeError, InternalError, PenstockError, WriterClosed
 from penstock.source import Source, open_source
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     import pyarrow as pa
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from penstock.report import Report
 
 __all__ = ["Statistics", "Writer", "open", "write", "write_source"]
+
+_log = logging.getLogger("penstock")
 
 _TICK_SECS = 0.1
 
@@ -74,11 +79,7 @@ class Writer:
         self._coordinator = Coordinator(config)
         self._open = True
         self._planner = Planner(config, self._coordinator.partitions, max(self._coordinator.workers, 1))
-        self._dictionaries: list[_Dictionary] = []
-        self._dictionaries_of: Plan | None = None
-        self._dictionary_number = 0
-        self._runs = 0
-        self._largest = self._coordinator.arena.size // (2 * max(self._coordinator.workers, 1) + 2)
+        self._blocks = Blocks(self._coordinator)
 
     # --- for everybody ---
 
@@ -89,9 +90,10 @@ class Writer:
         timeout_secs  how long to wait for room in the arena; None waits without limit
         Copies        each value once, into the arena; the data may be changed afterwards
         Order         rows with equal keys reach Kafka in the order given; without a key there is no order
-        Raises        SchemaError or ConfigError, nothing of that batch sent; EncodeError, SourceError and DeliveryError
-                      (also for rows of earlier calls) with `report`, the writer closed; WriteTimeout: the rows of `data`
-                      that found room are sent, `rows_taken` of statistics() says how many, the writer stays open
+        Raises        SchemaError or ConfigError, nothing of that batch sent, and SourceError, the rows before it sent:
+                      the writer stays open. EncodeError, DeliveryError and WorkerDied (also for rows of earlier calls)
+                      with the counts in `report`: the writer is closed. WriteTimeout: the rows of `data` that found room
+                      are sent, `rows_taken` of statistics() says how many, the writer stays open
         """
         self._check_open()
         deadline = None if timeout_secs is None else time.monotonic() + timeout_secs
@@ -101,20 +103,20 @@ class Writer:
     def try_write(self, data: object) -> bool:
         """Hand rows over if there is room for them now; False, and nothing of it taken, if there is not.
 
-        data  as for write, but of one piece: at most 65536 rows of one RecordBatch
+        data    as for write, but one RecordBatch of at most 65536 rows; ValueError for more
+        Raises  as write
         """
         self._check_open()
         with open_source(data) as source:
-            batches = list(source.batches())
-        pieces = [piece for batch in batches for piece in batch.pieces()]
+            pieces = [(batch, piece) for batch in source.batches() for piece in batch.pieces()]
         if len(pieces) > 1:
             raise ValueError(f"try_write takes one RecordBatch of at most {ROWS_PER_PIECE} rows; use write")
-        self._coordinator.poll(0)
-        try:
-            for batch in batches:
-                self._write_batch(batch, time.monotonic())
-        except WriteTimeout:
-            return False
+        for batch, piece in pieces:
+            self._coordinator.poll(0)
+            if not self._blocks.has_room(self._planner.plan(batch.schema), piece):
+                return False
+            with self._failing():
+                self._write_batch(batch, None)
         return True
 
     def flush(self) -> Report:
@@ -160,7 +162,9 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None:
             self.close()
         elif self._open:
@@ -177,12 +181,25 @@ class Writer:
             raise WriterClosed("the writer is closed; open another one")
 
     def _write_source(self, source: Source, deadline: float | None) -> None:
-        try:
+        with self._failing():
             for batch in source.batches():
                 self._write_batch(batch, deadline)
-        except WriteTimeout:
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """End the writer for errors that its rows cannot survive.
+
+        A batch with other columns, a source that cannot be read and a caller's own exception leave it as it is: what
+        was written before is still on its way.
+        """
+        try:
+            yield
+        except (EncodeError, DeliveryError, InternalError) as error:
+            self._abandon(error)
             raise
-        except BaseException as error:
+        except Exception:
+            raise
+        except BaseException as error:  # Ctrl-C, or a signal that the command line made an exception of
             self._abandon(error)
             raise
 
@@ -194,107 +211,16 @@ class Writer:
             check_same_columns(self._schema, batch.schema, expected_in="the writer's schema", found_in=batch.origin)
         plan = self._planner.plan(batch.schema)
         passes: tuple[str, ...] = ("both",)
-        pieces = batch.pieces()
         if plan.changes.mode == "weight":
-            first = next(pieces, None)
-            second = next(pieces, None)
-            passes = plan.changes.passes(one_piece=second is None)
-            del first, second
+            few = list(itertools.islice(batch.pieces(), 2))
+            passes = plan.changes.passes(one_piece=len(few) < 2)  # noqa: PLR2004
+            del few
         for which in passes:
             row = batch.first_row
             for piece in batch.pieces():
-                self._write_piece(plan, piece, which, batch.origin, row, deadline)
+                self._blocks.write(plan, Rows(piece, batch.origin, row, which), deadline)
                 row += piece.num_rows
                 self._progress()
-
-    def _write_piece(self, plan: Plan, piece: pa.RecordBatch, which: str, origin: str, first_row: int, deadline: float | None) -> None:
-        coordinator = self._coordinator
-        coordinator.raise_failure()
-        if not coordinator.has_layout(plan.number):
-            coordinator.add_layout(plan.number, plan.layout)
-        read = plan.read(piece)
-        dictionaries = self._place_dictionaries(plan, read, deadline)
-        first = 0
-        while first < read.rows:
-            end = min(first + ROWS_PER_PIECE, read.rows)
-            size = read.measure(first, end)
-            while size > self._largest and end - first > 1:
-                end = first + max(1, (end - first) * self._largest // (size * 2))
-                size = read.measure(first, end)
-            sticky = self._runs % coordinator.partitions
-            self._runs += 1
-            try:
-                selection = plan.selector.select(read, first, end, which, sticky)
-            except _core.RowError as error:
-                row, column, text = error.args
-                coordinator.ledger.take(failed=1)
-                raise row_error(origin, first_row + row, column, text) from None
-            if selection.rows:
-                self._deal(plan, read, (first, end), selection, size, dictionaries, origin, first_row, deadline)
-            coordinator.ledger.take(skipped=selection.skipped)
-            first = end
-
-    def _deal(
-        self,
-        plan: Plan,
-        read: _core.Piece,
-        rows: tuple[int, int],
-        selection: _core.Selection,
-        size: int,
-        dictionaries: list[tuple[int, int]],
-        origin: str,
-        first_row: int,
-        deadline: float | None,
-    ) -> None:
-        coordinator = self._coordinator
-        arena = coordinator.arena
-        if size + selection.nbytes > arena.size // 2:
-            raise EncodeError(
-                f"{origin}: row {first_row + rows[0]}: the row needs {size} bytes of shared memory, memory_bytes leaves "
-                f"{arena.size // 2} for one row; give more memory_bytes",
-                row=first_row + rows[0],
-                source=origin,
-            )
-        position = coordinator.allocate(size + selection.nbytes + 64, deadline)
-        read.copy(*rows, coordinator.address, position, dictionaries)
-        entries, repeats, groups = selection.copy(coordinator.address, (position + size + 15) // 16 * 16)
-        holds = (position, *(place for place, _ in dictionaries))
-        for worker, first_group, count, share in selection.shares():
-            for place in holds:
-                arena.share(place)
-            place = (position, rows[0], entries, repeats, groups + 12 * first_group, count)
-            owner = worker if plan.placement.affine else None
-            coordinator.deal(Chunk(plan.number, place, owner, share, holds, origin, first_row))
-        arena.release(position)
-
-    def _place_dictionaries(self, plan: Plan, read: _core.Piece, deadline: float | None) -> list[tuple[int, int]]:
-        """Put each dictionary into the arena, unless the piece before had the same one; (position, id) of each.
-
-        Pieces of one Parquet row group bring equal dictionaries at different addresses, so values are compared.
-        """
-        if self._dictionaries_of is not plan:
-            self._forget_dictionaries()
-            self._dictionaries_of = plan
-        for at in range(read.dictionaries):
-            before = self._dictionaries[at] if at < len(self._dictionaries) else None
-            if before is not None and read.same_dictionary(at, before.piece):
-                continue
-            position = self._coordinator.allocate(read.measure_dictionary(at), deadline)
-            read.copy_dictionary(at, self._coordinator.address, position)
-            self._dictionary_number += 1
-            entry = _Dictionary(position, self._dictionary_number, read)
-            if before is None:
-                self._dictionaries.append(entry)
-            else:
-                self._coordinator.arena.release(before.position)
-                self._dictionaries[at] = entry
-        read.set_dictionary_ids([entry.number for entry in self._dictionaries])
-        return [(entry.position, entry.number) for entry in self._dictionaries]
-
-    def _forget_dictionaries(self) -> None:
-        for entry in self._dictionaries:
-            self._coordinator.arena.release(entry.position)
-        self._dictionaries = []
 
     def _progress(self) -> None:
         if self._tick is not None and time.monotonic() - self._ticked >= _TICK_SECS:
@@ -317,20 +243,13 @@ class Writer:
             report = coordinator.report()
             if isinstance(error, (PenstockError, KeyboardInterrupt)):
                 _attach(error, report)
+            else:
+                _log.warning("the writer was left by %s: %s", type(error).__name__, report)
             self._end(kill=True)
 
     def _end(self, *, kill: bool) -> None:
         self._open = False
-        self._dictionaries = []
         self._coordinator.close(kill=kill)
-
-
-class _Dictionary(msgspec.Struct):
-    """A dictionary in the arena; `piece` still has its values, to compare the next piece's with."""
-
-    position: int
-    number: int
-    piece: Any
 
 
 def _attach(error: PenstockError | KeyboardInterrupt, report: Report) -> None:
@@ -360,7 +279,13 @@ def open(  # noqa: A001 - penstock.open, as in gzip.open
     Raises    ConfigError and SchemaError before any process or socket; ConnectError. Nothing is left behind.
     """
     loaded = configuration.load(
-        config, kafka_options=kafka_options, format=format, topic=topic, bootstrap_servers=bootstrap_servers, **settings
+        config,
+        kafka_options=kafka_options,
+        format=format,
+        for_preview=False,
+        topic=topic,
+        bootstrap_servers=bootstrap_servers,
+        **settings,
     )
     return Writer(loaded, schema)
 
@@ -380,11 +305,17 @@ def write(
 
     source        anything with __arrow_c_stream__ or __arrow_c_array__, an iterable of those, or paths
     input_format  parquet, arrow, csv or jsonl, where a file's name and content do not tell
-    Raises        ConfigError, SourceError, SchemaError before any process or socket; ConnectError; and, with the counts in
-                  `report`, SourceError, EncodeError, DeliveryError, WorkerDied
+    Raises        ConfigError, SourceError, SchemaError before any process or socket; ConnectError; and, with the counts
+                  in `report`, SourceError, EncodeError, DeliveryError, WorkerDied
     """
     loaded = configuration.load(
-        config, kafka_options=kafka_options, format=format, topic=topic, bootstrap_servers=bootstrap_servers, **settings
+        config,
+        kafka_options=kafka_options,
+        format=format,
+        for_preview=False,
+        topic=topic,
+        bootstrap_servers=bootstrap_servers,
+        **settings,
     )
     with open_source(source, input_format=input_format) as opened:
         return write_source(opened, loaded)

@@ -55,7 +55,7 @@ def kill_and_expect_nobody(caller: subprocess.Popen[str], mark: str) -> None:
 def test_workers_end_with_a_killed_caller(stage: str, mock: MockCluster, mark: str) -> None:
     """At no stage does a worker, or anything else that the caller started, outlive it."""
     if stage in {"written", "flushing"}:
-        mock.set_rtt(500)  # so that rows are still on their way
+        mock.set_rtt(300)  # so that rows are still on their way
     caller = start(mock, mark)
     wait_for(caller, stage)
     if stage in {"opened", "written", "flushing", "flushed"}:
@@ -75,9 +75,9 @@ def test_workers_end_with_a_caller_killed_while_it_opens(milliseconds: int, mock
 
 def test_workers_end_with_a_caller_killed_while_it_waits_for_room(mock: MockCluster, mark: str) -> None:
     """Workers that hold a full arena and cannot get rid of it end as well."""
-    mock.set_rtt(3_000)
     caller = start(mock, mark, rows=400_000, memory=32 << 20)
-    wait_for(caller, "writing")
+    wait_for(caller, "opened")
+    mock.set_rtt(3_000)
     time.sleep(1.0)
     assert len(marked(mark)) >= 1 + WORKERS
     kill_and_expect_nobody(caller, mark)

@@ -53,13 +53,7 @@ def job(mock: MockCluster) -> Iterator[Job]:
     job = Job(mock)
     assert len(job.workers) == WORKERS
     yield job
-    with pytest.raises(penstock.errors.PenstockError) if job.given else _nothing():
-        job.writer.close()
-
-
-class _nothing:  # noqa: N801 - reads as pytest.raises does
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
+    job.writer.close()  # the error was raised by then: closing is quiet, and ends
 
 
 def check_counts(error: penstock.errors.WorkerDied, job: Job, mock: MockCluster) -> None:
@@ -87,7 +81,7 @@ def test_death_of_an_idle_worker_is_noticed_at_the_next_call(job: Job, mock: Moc
     check_counts(raised.value, job, mock)
 
 
-@pytest.mark.parametrize("delay_secs", [0.0, 0.02, 0.1, 0.3])
+@pytest.mark.parametrize("delay_secs", [0.0, 0.02, 0.1])
 def test_death_with_rows_on_their_way(delay_secs: float, job: Job, mock: MockCluster) -> None:
     """Rows that a dead worker held are unknown, never acknowledged and never forgotten."""
     mock.set_rtt(200)
@@ -98,8 +92,7 @@ def test_death_with_rows_on_their_way(delay_secs: float, job: Job, mock: MockClu
     with pytest.raises(penstock.errors.WorkerDied) as raised:
         job.writer.flush()
     check_counts(raised.value, job, mock)
-    if delay_secs < 0.2:
-        assert raised.value.unknown_rows > 0, "the worker had rows and was killed before any answer"
+    assert raised.value.unknown_rows > 0, "the worker had rows and was killed before any answer"
 
 
 def test_death_after_everything_was_acknowledged(job: Job, mock: MockCluster) -> None:
@@ -133,8 +126,8 @@ def test_death_of_all_workers(job: Job, mock: MockCluster) -> None:
 
 def test_death_wakes_a_write_that_waits_for_room(mock: MockCluster) -> None:
     """write() blocked on a full arena returns with the error when the worker that holds the room dies."""
-    mock.set_rtt(2_000)
     job = Job(mock, workers=1, memory_bytes=16 << 20)
+    mock.set_rtt(2_000)
     death = threading.Timer(1.0, job.kill_one)
     death.start()
     began = time.monotonic()
@@ -145,8 +138,19 @@ def test_death_wakes_a_write_that_waits_for_room(mock: MockCluster) -> None:
     error = raised.value
     assert error.acknowledged_rows + error.failed_rows + error.unknown_rows == job.writer.statistics().rows_taken
     death.join()
-    with pytest.raises(penstock.errors.PenstockError):
+    job.writer.close()
+
+
+def test_death_that_nobody_has_seen_is_raised_by_close(mock: MockCluster) -> None:
+    """A job that only writes and closes learns of it too: closing flushes."""
+    job = Job(mock)
+    mock.set_rtt(300)
+    job.write()
+    for which in range(WORKERS):
+        job.kill_one(which)
+    with pytest.raises(penstock.errors.WorkerDied) as raised:
         job.writer.close()
+    check_counts(raised.value, job, mock)
 
 
 def test_no_failure_is_optional_to_notice(job: Job) -> None:

@@ -135,7 +135,8 @@ def test_invalid_utf8_inside():
     refused(column(pa.MapArray.from_arrays(pa.array([0, 1, 3], pa.int32()), bad, pa.array([1, 2, 3]))), row=1)
     refused(column(pa.MapArray.from_arrays(pa.array([0, 1, 3], pa.int32()), pa.array(["a", "b", "c"]), bad)), row=1)
     refused(column(pa.DictionaryArray.from_arrays(pa.array([0, 2, 0, 1]), bad)), row=3)
-    refused(column(pa.RunEndEncodedArray.from_arrays(pa.array([2, 5, 6], pa.int32()), bad)), row=2)
+    runs = [pa.array([2, 5, 6], pa.int32()), bad]
+    refused(column(pa.Array.from_buffers(pa.run_end_encoded(pa.int32(), pa.string()), 6, [None], children=runs)), row=2)
 
 
 def test_invalid_utf8_that_is_not_a_value():

@@ -538,7 +538,7 @@ def test_a_broken_page_is_named_with_what_was_read(tmp_path):
     read = 0
     with open_source(path) as opened:
         pieces = (piece for batch in opened.batches() for piece in batch.pieces())
-        with pytest.raises(SourceError) as caught:  # noqa: PT012 - the loop is what must be stopped
+        with pytest.raises(SourceError) as caught:  # the loop is what must be stopped
             while piece := next(pieces):
                 assert piece["id"][0].as_py() == read
                 read += piece.num_rows

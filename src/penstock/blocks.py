@@ -1,0 +1,177 @@
+"""blocks: pieces of a batch go into the arena, at most 64 Ki rows at a time, and from there to the workers as chunks.
+
+    piece ──▶ block (its buffers, copied once) + selection (who gets which rows) ──▶ a chunk for each worker concerned
+
+A block is as large as memory allows every worker two of them; a dictionary is a block of its own that others share.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from penstock import _core
+from penstock.batch import ROWS_PER_PIECE
+from penstock.coordinator import Chunk, row_error
+from penstock.errors import EncodeError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from penstock.coordinator import Coordinator
+    from penstock.encode import Plan
+
+__all__ = ["Blocks", "Rows"]
+
+_SELECTION_BYTES_PER_ROW = 8  # an entry and a repeat
+_GROUP_BYTES = 12
+_ALIGNMENT = 16  # of a selection behind its block
+_SLACK_BYTES = 4096  # alignments, a layout
+
+
+class Rows(NamedTuple):
+    """A piece with what is to be known of it.
+
+    origin, first_row  what errors call its row 0
+    which              both, or only the deletes or the inserts of rows with weights
+    """
+
+    piece: pa.RecordBatch
+    origin: str
+    first_row: int
+    which: str
+
+
+class _Dictionary(NamedTuple):
+    """A dictionary in the arena; `piece` still has its values, to compare the next piece's with."""
+
+    position: int
+    number: int
+    piece: _core.Piece
+
+
+class Blocks:
+    """Puts rows into one coordinator's arena and deals them."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._largest = coordinator.arena.size // (2 * max(coordinator.workers, 1) + 2)
+        self._runs = 0
+        self._dictionaries: list[_Dictionary] = []
+        self._dictionaries_of: Plan | None = None
+        self._dictionary_number = 0
+
+    def write(self, plan: Plan, rows: Rows, deadline: float | None) -> None:
+        """Deal all rows of the piece, waiting for room in the arena.
+
+        Raises EncodeError for a row that the changes or the partition cannot take, nothing of its block sent;
+        WriteTimeout at the deadline; what the workers reported before.
+        """
+        coordinator = self._coordinator
+        coordinator.raise_failure()
+        if not coordinator.has_layout(plan.number):
+            coordinator.add_layout(plan.number, plan.layout)
+        read = plan.read(rows.piece)
+        dictionaries = self._place_dictionaries(plan, read, deadline)
+        first = 0
+        while first < read.rows:
+            end, size = self._cut(read, first)
+            selection = self._select(plan, read, rows, first, end)
+            if selection.rows:
+                if size + selection.nbytes > coordinator.arena.size // 2:
+                    raise _too_large(rows, first, size, coordinator.arena.size // 2)
+                position = coordinator.allocate(size + selection.nbytes + _ALIGNMENT, deadline)
+                read.copy(first, end, coordinator.address, position, dictionaries)
+                self._deal(plan, rows, selection, (position, first, size), [place for place, _ in dictionaries])
+            coordinator.ledger.take(skipped=selection.skipped)
+            first = end
+
+    def has_room(self, plan: Plan, piece: pa.RecordBatch) -> bool:
+        """Whether the piece fits the arena now, as one block; ValueError when it never does."""
+        coordinator = self._coordinator
+        read = plan.read(piece)
+        size = read.measure(0, read.rows) + sum(read.measure_dictionary(at) for at in range(read.dictionaries))
+        size += read.rows * _SELECTION_BYTES_PER_ROW + coordinator.partitions * _GROUP_BYTES + _SLACK_BYTES
+        if size > self._largest:
+            raise ValueError(f"the rows need {size} bytes, at this memory_bytes {self._largest} fit at once; use write")
+        place = coordinator.arena.allocate(size)
+        if place is not None:
+            coordinator.arena.release(place)
+        return place is not None
+
+    def _cut(self, read: _core.Piece, first: int) -> tuple[int, int]:
+        """Return the end of the next block, and its size."""
+        end = min(first + ROWS_PER_PIECE, read.rows)
+        size = read.measure(first, end)
+        while size > self._largest and end - first > 1:
+            end = first + max(1, (end - first) * self._largest // (size * 2))
+            size = read.measure(first, end)
+        return end, size
+
+    def _select(self, plan: Plan, read: _core.Piece, rows: Rows, first: int, end: int) -> _core.Selection:
+        sticky = self._runs % self._coordinator.partitions
+        self._runs += 1
+        try:
+            return plan.selector.select(read, first, end, rows.which, sticky)
+        except _core.RowError as error:
+            row, column, text = error.args
+            self._coordinator.ledger.take(failed=1)
+            raise row_error(rows.origin, rows.first_row + row, column, text) from None
+
+    def _deal(
+        self, plan: Plan, rows: Rows, selection: _core.Selection, block: tuple[int, int, int], dictionaries: list[int]
+    ) -> None:
+        coordinator = self._coordinator
+        position, first, size = block
+        behind = (position + size + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
+        entries, repeats, groups = selection.copy(coordinator.address, behind)
+        holds = (position, *dictionaries)
+        for worker, first_group, count, share in selection.shares():
+            for place in holds:
+                coordinator.arena.share(place)
+            coordinator.deal(
+                Chunk(
+                    layout=plan.number,
+                    place=(position, first, entries, repeats, groups + _GROUP_BYTES * first_group, count),
+                    worker=worker if plan.placement.affine else None,
+                    rows=share,
+                    holds=holds,
+                    origin=rows.origin,
+                    first_row=rows.first_row,
+                )
+            )
+        coordinator.arena.release(position)  # the chunks have it now
+
+    def _place_dictionaries(self, plan: Plan, read: _core.Piece, deadline: float | None) -> list[tuple[int, int]]:
+        """Put each dictionary into the arena, unless the piece before had the same one; (position, id) of each.
+
+        Pieces of one Parquet row group bring equal dictionaries at different addresses, so values are compared.
+        """
+        if self._dictionaries_of is not plan:
+            for entry in self._dictionaries:
+                self._coordinator.arena.release(entry.position)
+            self._dictionaries = []
+            self._dictionaries_of = plan
+        for at in range(read.dictionaries):
+            before = self._dictionaries[at] if at < len(self._dictionaries) else None
+            if before is not None and read.same_dictionary(at, before.piece):
+                continue
+            position = self._coordinator.allocate(read.measure_dictionary(at), deadline)
+            read.copy_dictionary(at, self._coordinator.address, position)
+            self._dictionary_number += 1
+            entry = _Dictionary(position, self._dictionary_number, read)
+            if before is None:
+                self._dictionaries.append(entry)
+            else:
+                self._coordinator.arena.release(before.position)
+                self._dictionaries[at] = entry
+        read.set_dictionary_ids([entry.number for entry in self._dictionaries])
+        return [(entry.position, entry.number) for entry in self._dictionaries]
+
+
+def _too_large(rows: Rows, row: int, size: int, limit: int) -> EncodeError:
+    return EncodeError(
+        f"{rows.origin}: row {rows.first_row + row}: the row needs {size} bytes of shared memory, memory_bytes leaves "
+        f"{limit} for one row; give more memory_bytes",
+        row=rows.first_row + row,
+        source=rows.origin,
+    )
