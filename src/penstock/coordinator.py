@@ -160,7 +160,7 @@ class Coordinator:
                 f'topic "{config.topic}" on {servers}: {message.text} ({message.code})', code=message.code
             )
         return ConnectError(
-            f'no broker answered at {servers} within {config.initialization_timeout_secs} s, for topic "{config.topic}": '
+            f'no broker answered at {servers} within {config.initialization_timeout_secs} s for topic "{config.topic}": '
             f"{message.text}; check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
             code=message.code,
             retriable=True,
@@ -169,7 +169,10 @@ class Coordinator:
     # --- writing ---
 
     def allocate(self, size: int, deadline: float | None) -> int:
-        """Return a place of `size` bytes in the arena, waiting until chunks are acknowledged; WriteTimeout at the deadline."""
+        """Return a place of `size` bytes in the arena, waiting for chunks to be acknowledged until the deadline.
+
+        Raises WriteTimeout at the deadline, and what the workers reported.
+        """
         while True:
             place = self.arena.allocate(size)
             if place is not None:

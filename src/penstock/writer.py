@@ -73,7 +73,7 @@ class Writer:
         self._tick: Callable[[Statistics], None] | None = None
         self._ticked = 0.0
         self._open = False
-        # The columns are checked before any process is started; partitions are not known yet, and do not matter to that.
+        # The columns are checked before any process is started; the partitions do not matter to that.
         if schema is not None:
             Planner(config, 0, 1).plan(schema)
         self._coordinator = Coordinator(config)
@@ -92,8 +92,8 @@ class Writer:
         Order         rows with equal keys reach Kafka in the order given; without a key there is no order
         Raises        SchemaError or ConfigError, nothing of that batch sent, and SourceError, the rows before it sent:
                       the writer stays open. EncodeError, DeliveryError and WorkerDied (also for rows of earlier calls)
-                      with the counts in `report`: the writer is closed. WriteTimeout: the rows of `data` that found room
-                      are sent, `rows_taken` of statistics() says how many, the writer stays open
+                      with the counts in `report`: the writer is closed. WriteTimeout: the rows of `data` that found
+                      room are sent, `rows_taken` of statistics() says how many, the writer stays open
         """
         self._check_open()
         deadline = None if timeout_secs is None else time.monotonic() + timeout_secs
