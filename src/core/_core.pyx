@@ -20,7 +20,7 @@ from core cimport (
     Array, ArrowArray, ArrowSchema, ChangeMode, Chunk, ChunkPlace, ChunkResult, Collector, CPacker, CProducer, CSelection, CSelector,
     DictionaryRef, ErrorCount, Group, KeyMode, Kept, LogLine, PackOptions, PartitionAck, Partitioner, Pass, ProducerOptions, RowFailure,
     SelectOptions, Type, api, collect, copy_block, copy_dictionary, import_array, json_refusal, list_dictionaries, load_, loaded, make_type,
-    measure_block, measure_dictionary, open_chunk, partition_of_, rewrite_json_, same_values, select_rows, watch_parent_,
+    measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, select_rows, watch_parent_,
 )
 
 import os
@@ -310,13 +310,14 @@ cdef class Piece:
         """How many there are outside of other dictionaries."""
         return self.dictionary_list().size()
 
-    def same_dictionary(self, size_t index, Piece other):
-        """Whether another piece's dictionary at that place surely holds the same values. Schemas must be equal."""
-        cdef pair[const Type*, Array*] mine = self.dictionary_list()[index]
-        cdef pair[const Type*, Array*] theirs = other.dictionary_list()[index]
+    def is_dictionary_at(self, size_t index, uintptr_t arena, int64_t position):
+        """Whether that dictionary surely is what copy_dictionary put there for a piece of an equal schema."""
+        cdef pair[const Type*, Array*] found = self.dictionary_list()[index]
+        cdef Array placed
         cdef cbool same
         with nogil:
-            same = same_values(mine.first.dictionary.get()[0], mine.second.dictionary.get()[0], theirs.second.dictionary.get()[0])
+            placed = open_block(found.first.dictionary.get()[0], <const uint8_t*> arena, position)
+            same = same_values(found.first.dictionary.get()[0], found.second.dictionary.get()[0], placed)
         return same
 
     def set_dictionary_ids(self, ids):
@@ -557,21 +558,28 @@ cdef class Producer:
         else:
             self.producer.reset(new CProducer(options, NULL, NULL))
 
+    cdef CProducer* alive(self) except NULL:
+        if self.producer.get() == NULL:
+            raise RuntimeError("the producer is closed")
+        return self.producer.get()
+
     def partitions(self, int timeout_ms):
         """(partitions, 0), or (0, librdkafka's code)."""
+        cdef CProducer* producer = self.alive()
         cdef int32_t code = 0
         cdef int32_t count
         with nogil:
-            count = self.producer.get().partitions(timeout_ms, code)
+            count = producer.partitions(timeout_ms, code)
         return count, code
 
     def produce(self, uint64_t id, Packer packer, uintptr_t arena, place):
         cdef Array block
         cdef Chunk chunk = packer.open(arena, place, &block)
+        cdef CProducer* producer = self.alive()
         self.interruption = None
         try:
             with nogil:
-                self.producer.get().produce(id, packer.packer.get()[0], chunk)
+                producer.produce(id, packer.packer.get()[0], chunk)
         except RuntimeError:
             if self.interruption is not None:
                 raise self.interruption from None
@@ -582,9 +590,10 @@ cdef class Producer:
         cdef vector[unique_ptr[ChunkResult]] results
         cdef ChunkResult* r
         cdef size_t k
+        cdef CProducer* producer = self.alive()
         with nogil:
-            self.producer.get().poll(timeout_ms)
-        results = move(self.producer.get().take_results())
+            producer.poll(timeout_ms)
+        results = move(producer.take_results())
         found = []
         for k in range(results.size()):
             r = results[k].get()
@@ -599,32 +608,33 @@ cdef class Producer:
 
     @property
     def event_fd(self):
-        return self.producer.get().event_fd()
+        return self.alive().event_fd()
 
     @property
     def outstanding(self):
-        return self.producer.get().outstanding()
+        return self.alive().outstanding()
 
     @property
     def slab_bytes(self):
-        return self.producer.get().slab_bytes()
+        return self.alive().slab_bytes()
 
     def purge(self):
+        cdef CProducer* producer = self.alive()
         with nogil:
-            self.producer.get().purge()
+            producer.purge()
 
     def fatal(self):
         cdef int32_t code = 0
-        cdef string why = self.producer.get().fatal(code)
+        cdef string why = self.alive().fatal(code)
         return None if code == 0 else (code, why.decode(errors="replace"))
 
     def log(self):
-        cdef vector[LogLine] lines = self.producer.get().take_log()
+        cdef vector[LogLine] lines = self.alive().take_log()
         return [(l.level, l.facility.decode(errors="replace"), l.text.decode(errors="replace")) for l in lines]
 
     @property
     def last_error(self):
-        return self.producer.get().last_error().decode(errors="replace")
+        return self.alive().last_error().decode(errors="replace")
 
     def close(self):
         with nogil:

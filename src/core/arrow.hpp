@@ -76,6 +76,12 @@ struct Type {
 // `format` as in the C data interface; children and dictionary are added by the caller.
 Type make_type(const std::string& format, const std::string& name, const std::string& extension, const std::string& sql_type);
 
+// The type of the values behind dictionaries and runs.
+inline const Type& value_type(const Type& type) {
+  if (type.dictionary) return value_type(*type.dictionary);
+  return type.kind == Kind::run_end ? value_type(type.children[1]) : type;
+}
+
 struct Array {
   int64_t length = 0;
   int64_t first = 0;                 // values below are not there: a block holds [first, length) of a column

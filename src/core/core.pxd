@@ -52,6 +52,7 @@ cdef extern from "block.hpp" namespace "penstock" nogil:
     int64_t measure_dictionary(const Type&, const Array&)
     int64_t copy_block(const Type&, const Array&, int64_t, int64_t, uint8_t*, int64_t, const vector[DictionaryRef]&)
     int64_t copy_dictionary(const Type&, const Array&, uint8_t*, int64_t)
+    Array open_block(const Type&, const uint8_t*, int64_t) except +
 
 
 cdef extern from "json.hpp" namespace "penstock" nogil:

@@ -48,14 +48,8 @@ size_t value_room(const Type& t) {
   }
 }
 
-const Type& resolved(const Type& t) {
-  if (t.dictionary) return resolved(*t.dictionary);
-  if (t.kind == Kind::run_end) return resolved(t.children[1]);
-  return t;
-}
-
 bool needs_quotes_as_key(const Type& t) {
-  const Kind k = resolved(t).kind;
+  const Kind k = value_type(t).kind;
   return k == Kind::boolean || (k >= Kind::int8 && k <= Kind::float64);
 }
 
@@ -491,7 +485,7 @@ std::string refusal(const Type& type, int depth) {
     return "has an Arrow type (format \"" + f + "\") that this version does not know";
   }
   if (type.kind == Kind::map) {
-    const Type& key = resolved(type.children[0].children[0]);
+    const Type& key = value_type(type.children[0].children[0]);
     const bool spelled = key.kind == Kind::boolean || key.is_integer() || (key.kind >= Kind::float16 && key.kind <= Kind::float64) ||
                          (key.is_string() && key.meaning != Meaning::variant) || key.meaning == Meaning::uuid ||
                          (key.kind >= Kind::date32 && key.kind <= Kind::timestamp);

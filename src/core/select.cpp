@@ -121,6 +121,7 @@ void Selector::changes(const Array& block, int64_t from, int64_t to, Selection& 
 void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, Selection& out) {
   const auto c = static_cast<size_t>(options_.change_column);
   const Type& type = schema_.children[c];
+  const bool is_unsigned = value_type(type).kind == Kind::uint64;
   bool repeated = false;
   const auto one_sign = [&](bool deletes) {
     for (int64_t i = from; i < to; ++i) {
@@ -128,9 +129,9 @@ void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, 
       if (!integer_value(type, block.children[c], i, weight)) {
         throw RowFailure{i, type.name, "the weight is null; give a signed count: how often the row is inserted, or negative how often it is deleted"};
       }
-      const bool too_large = type.kind == Kind::uint64 ? static_cast<uint64_t>(weight) > most_copies : weight > most_copies || weight < -most_copies;
+      const bool too_large = is_unsigned ? static_cast<uint64_t>(weight) > most_copies : weight > most_copies || weight < -most_copies;
       if (too_large) {
-        const std::string text = type.kind == Kind::uint64 ? std::to_string(static_cast<uint64_t>(weight)) : std::to_string(weight);
+        const std::string text = is_unsigned ? std::to_string(static_cast<uint64_t>(weight)) : std::to_string(weight);
         throw RowFailure{i, type.name, "very large weight " + text + "; a row may be repeated at most 1000000 times"};
       }
       // Counted on one pass only: on the first, or on that of the deletes where there are two.

@@ -123,8 +123,8 @@ class Piece:
     def dictionaries(self) -> int:
         """How many there are, depth first; those inside of other dictionaries are not counted."""
 
-    def same_dictionary(self, index: int, other: Piece) -> bool:
-        """Say whether another piece's dictionary at that place surely holds the same values; schemas must be equal."""
+    def is_dictionary_at(self, index: int, arena: int, position: int) -> bool:
+        """Say whether the dictionary surely is what copy_dictionary put there for a piece of an equal schema."""
 
     def set_dictionary_ids(self, ids: Sequence[int]) -> None:
         """Give each dictionary a number: a Selector keeps its encoded values as long as that stays (0: never)."""

@@ -2,7 +2,8 @@
 
     piece ──▶ block (its buffers, copied once) + selection (who gets which rows) ──▶ a chunk for each worker concerned
 
-A block is as large as memory allows every worker two of them; a dictionary is a block of its own that others share.
+A block is as large as memory allows every worker two of them, beside the dictionaries; a dictionary is a block of its own
+that others share.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ class Rows(NamedTuple):
 
 
 class _Dictionary(NamedTuple):
-    """A dictionary in the arena; `piece` still has its values, to compare the next piece's with."""
+    """A dictionary in the arena."""
 
     position: int
+    size: int
     number: int
-    piece: _core.Piece
 
 
 class Blocks:
@@ -56,7 +57,7 @@ class Blocks:
         self._coordinator = coordinator
         self._largest = coordinator.arena.size // (2 * max(coordinator.workers, 1) + 2)
         self._runs = 0
-        self._dictionaries: list[_Dictionary] = []
+        self._dictionaries: list[_Dictionary | None] = []
         self._dictionaries_of: Plan | None = None
         self._dictionary_number = 0
 
@@ -100,10 +101,12 @@ class Blocks:
 
     def _cut(self, read: _core.Piece, first: int) -> tuple[int, int]:
         """Return the end of the next block, and its size."""
+        taken = sum(entry.size for entry in self._dictionaries if entry is not None)
+        largest = self._largest * (self._coordinator.arena.size - taken) // self._coordinator.arena.size
         end = min(first + ROWS_PER_PIECE, read.rows)
         size = read.measure(first, end)
-        while size > self._largest and end - first > 1:
-            end = first + max(1, (end - first) * self._largest // (size * 2))
+        while size > largest and end - first > 1:
+            end = first + max(1, (end - first) * largest // (size * 2))
             size = read.measure(first, end)
         return end, size
 
@@ -144,28 +147,34 @@ class Blocks:
     def _place_dictionaries(self, plan: Plan, read: _core.Piece, deadline: float | None) -> list[tuple[int, int]]:
         """Put each dictionary into the arena, unless the piece before had the same one; (position, id) of each.
 
-        Pieces of one Parquet row group bring equal dictionaries at different addresses, so values are compared.
+        Pieces of one Parquet row group bring equal dictionaries at different addresses, and a caller may change one in
+        place, so values are compared, with those in the arena.
         """
+        coordinator = self._coordinator
         if self._dictionaries_of is not plan:
-            for entry in self._dictionaries:
-                self._coordinator.arena.release(entry.position)
-            self._dictionaries = []
+            for at in range(len(self._dictionaries)):
+                self._let_go(at)
+            self._dictionaries = [None] * read.dictionaries
             self._dictionaries_of = plan
-        for at in range(read.dictionaries):
-            before = self._dictionaries[at] if at < len(self._dictionaries) else None
-            if before is not None and read.same_dictionary(at, before.piece):
-                continue
-            position = self._coordinator.allocate(read.measure_dictionary(at), deadline)
-            read.copy_dictionary(at, self._coordinator.address, position)
+        for at, before in enumerate(self._dictionaries):
+            if before is not None:
+                if read.is_dictionary_at(at, coordinator.address, before.position):
+                    continue
+                self._let_go(at)  # before the next one is placed: there may not be room for both
+            size = read.measure_dictionary(at)
+            position = coordinator.allocate(size, deadline)
+            read.copy_dictionary(at, coordinator.address, position)
             self._dictionary_number += 1
-            entry = _Dictionary(position, self._dictionary_number, read)
-            if before is None:
-                self._dictionaries.append(entry)
-            else:
-                self._coordinator.arena.release(before.position)
-                self._dictionaries[at] = entry
-        read.set_dictionary_ids([entry.number for entry in self._dictionaries])
-        return [(entry.position, entry.number) for entry in self._dictionaries]
+            self._dictionaries[at] = _Dictionary(position, size, self._dictionary_number)
+        placed = [entry for entry in self._dictionaries if entry is not None]
+        read.set_dictionary_ids([entry.number for entry in placed])
+        return [(entry.position, entry.number) for entry in placed]
+
+    def _let_go(self, at: int) -> None:
+        entry = self._dictionaries[at]
+        if entry is not None:
+            self._dictionaries[at] = None
+            self._coordinator.arena.release(entry.position)
 
 
 def _too_large(rows: Rows, row: int, size: int, limit: int) -> EncodeError:

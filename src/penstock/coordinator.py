@@ -160,8 +160,9 @@ class Coordinator:
                 f'topic "{config.topic}" on {servers}: {message.text} ({message.code})', code=message.code
             )
         return ConnectError(
-            f'no broker answered at {servers} within {config.initialization_timeout_secs} s for topic "{config.topic}": '
-            f"{message.text}; check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
+            f"no broker answered at {servers} within {config.initialization_timeout_secs} s "
+            f'for topic "{config.topic}": {message.text}; '
+            "check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
             code=message.code,
             retriable=True,
         )
@@ -179,7 +180,10 @@ class Coordinator:
                 return place
             self.raise_failure()
             if self.ledger.idle:
-                raise InternalError(f"{size} bytes do not fit the arena although nothing is pending")
+                raise EncodeError(
+                    f"a dictionary or a row needs {size} bytes of shared memory, and beside the {self.arena.used} of its "
+                    f"dictionaries there is no such room in {self.arena.size}; give more memory_bytes"
+                )
             if deadline is not None and time.monotonic() >= deadline:
                 raise WriteTimeout(
                     f"no room for {size} bytes in the arena of {self.arena.size}, all of it waits for the broker; "

@@ -1,9 +1,11 @@
-"""writer: open, write, flush, close. The front door.
+"""writer: open, write, flush, close.
 
-with penstock.open(topic="orders", bootstrap_servers="localhost:9092", schema=schema) as writer:
-    for batch in batches:
-        writer.write(batch)
-    report = writer.flush()
+    with penstock.open(topic="orders", bootstrap_servers="localhost:9092", schema=schema) as writer:
+        for batch in batches:
+            writer.write(batch)
+        report = writer.flush()
+
+The front door: blocks.py takes the rows from here to the workers, coordinator.py waits for what these answer.
 """
 
 from __future__ import annotations

@@ -253,7 +253,10 @@ def test_shapes(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_empty(shape):
     """A batch of no rows needs only its nodes, and sends nothing."""
-    batch = pa.record_batch({"v": pa.nulls(0, SHAPES[shape].type)})
+    column = SHAPES[shape]
+    # pyarrow makes no empty runs inside of structs
+    empty = column.slice(0, 0) if "runs" in shape else pa.nulls(0, column.type)
+    batch = pa.record_batch({"v": empty})
     assert Memory(batch).values(0, 0) == []
     assert list(penstock.preview(batch, topic="t")) == []
 

@@ -113,6 +113,7 @@ def test_long_record_error():
     assert made == []
     assert caught.value.row == 1
     assert "32" in str(caught.value)
+    assert "47" in str(caught.value)
     event = b'{"delete":{"id":1,"b":false,"i":10,"s":"bar"}}'
     assert "46 bytes" in case["expected"]["error"]
     assert len(event) == 46  # and one more for the newline, which the connector does not count
