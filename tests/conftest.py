@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["fix_broker", "fix_mock", "fix_leftovers", "fix_command"]
+pytest_plugins = ["strategies", "fix_broker", "fix_mock", "fix_leftovers", "fix_command"]
 
 
 def pytest_configure() -> None:

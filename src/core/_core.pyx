@@ -615,6 +615,10 @@ cdef class Producer:
         return self.alive().outstanding()
 
     @property
+    def busy(self):
+        return self.alive().busy()
+
+    @property
     def slab_bytes(self):
         return self.alive().slab_bytes()
 

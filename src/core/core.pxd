@@ -168,6 +168,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         int event_fd()
         void purge()
         int64_t outstanding()
+        cbool busy()
         int64_t slab_bytes()
         string fatal(int32_t&)
         vector[LogLine] take_log()

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "decimal.hpp"
 #include "number.hpp"
@@ -490,6 +491,12 @@ std::string refusal(const Type& type, int depth) {
                          (key.is_string() && key.meaning != Meaning::variant) || key.meaning == Meaning::uuid ||
                          (key.kind >= Kind::date32 && key.kind <= Kind::timestamp);
     if (!spelled) return "is a map whose keys are no strings, numbers, booleans, times or UUIDs";
+  }
+  if (type.kind == Kind::structure) {
+    std::set<std::string> names;
+    for (const Type& child : type.children) {
+      if (!names.insert(child.name).second) return "holds two fields called \"" + child.name + "\"";
+    }
   }
   for (const Type& child : type.children) {
     const std::string why = refusal(child, depth + 1);

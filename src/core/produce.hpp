@@ -92,6 +92,11 @@ class Producer : public Sink {
   // Gives up on everything that is queued or in flight: each message gets its (failed) report.
   void purge();
   int64_t outstanding() const { return outstanding_; }
+  // Half of the window or of the slabs is taken: a chunk given now may have to wait for the broker.
+  bool busy() const {
+    const int64_t taken = slab_bytes_ - static_cast<int64_t>(free_slabs_.size() * slab_size_);
+    return outstanding_ * 2 > options_.window_messages || taken * 2 > options_.slab_bytes;
+  }
   int64_t slab_bytes() const { return slab_bytes_; }
   // Empty, or the reason why this producer cannot go on.
   std::string fatal(int32_t& code) const;

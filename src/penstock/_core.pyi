@@ -279,6 +279,10 @@ class Producer:
         """Messages without a report."""
 
     @property
+    def busy(self) -> bool:
+        """Half of the window or of the slabs is taken: produce() may have to wait for the broker."""
+
+    @property
     def slab_bytes(self) -> int:
         """Memory for encoded messages, in bytes, now."""
 

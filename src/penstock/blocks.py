@@ -2,8 +2,8 @@
 
     piece ──▶ block (its buffers, copied once) + selection (who gets which rows) ──▶ a chunk for each worker concerned
 
-A block is as large as memory allows every worker two of them, beside the dictionaries; a dictionary is a block of its own
-that others share.
+A block is as large as memory allows every worker two of them, beside the dictionaries; a dictionary is a block of its
+own that others share.
 """
 
 from __future__ import annotations

@@ -181,8 +181,8 @@ class Coordinator:
             self.raise_failure()
             if self.ledger.idle:
                 raise EncodeError(
-                    f"a dictionary or a row needs {size} bytes of shared memory, and beside the {self.arena.used} of its "
-                    f"dictionaries there is no such room in {self.arena.size}; give more memory_bytes"
+                    f"a dictionary or a row needs {size} bytes of shared memory, memory_bytes leaves {self.arena.size} "
+                    f"of which other dictionaries take {self.arena.used}; give more memory_bytes"
                 )
             if deadline is not None and time.monotonic() >= deadline:
                 raise WriteTimeout(

@@ -196,6 +196,7 @@ class LocalCrew:
         self.size = 0
         self._address = arena_address
         self._work: Work | None = None
+        self._unanswered = 0
         self._said: deque[control.FromWorker] = deque()
 
     def start(self, starts: list[control.Start]) -> None:
@@ -204,8 +205,12 @@ class LocalCrew:
         self._said.append(self._work.begin())
 
     def send(self, worker: int, message: control.ToWorker) -> bool:  # noqa: ARG002 - there is only one
-        """Do it at once."""
+        """Do it at once; False where that might mean to wait for the broker: the caller's time is not ours to spend."""
         if self._work is not None:
+            if isinstance(message, control.Deal):
+                if self._unanswered and self._work.producer.busy:
+                    return False
+                self._unanswered += 1
             self._work.take(message)
         return True
 
@@ -220,6 +225,7 @@ class LocalCrew:
             step = min(deadline - time.monotonic(), 0.1)
             found = list(self._work.results(max(0, int(step * 1000))))
             for message in found:
+                self._unanswered -= isinstance(message, control.Ack)
                 yield 0, message
             if found or time.monotonic() >= deadline:
                 return

@@ -107,7 +107,8 @@ def _refuse(schema: pa.Schema, core: _core.Schema, columns: set[int]) -> None:
         why = core.refusal(at)
         if why:
             raise SchemaError(
-                f'column "{field.name}" {why} ({field.type}), which has no form in JSON; cast it, or leave it out',
+                f'column "{field.name}" {why} ({str(field.type)[:200]}), which has no form in JSON; cast it, or '
+                "leave it out",
                 column=field.name,
             )
         if field.name in seen:

@@ -5,6 +5,7 @@ The same way as `write`, up to librdkafka: source, changes, partition, block, en
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from penstock import _core
 from penstock import config as configuration
 from penstock.coordinator import row_error
 from penstock.encode import Plan, Planner, make_packer
+from penstock.errors import ConfigError
 from penstock.source import open_source
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from penstock.batch import Batch
+    from penstock.config import Config
+    from penstock.source import Source
 
 __all__ = ["Message", "preview"]
 
@@ -47,25 +51,33 @@ def preview(
     format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the connector's word
     **settings: object,
 ) -> Iterator[Message]:
-    """Yield the messages that `write` would send, in order, with the same configuration; nothing is sent.
+    """Return an iterator of the messages that `write` would send, in order, with the same configuration.
 
     limit       at most so many messages; None: all
     partitions  as if the topic had so many; None: one, and no partition is named
     Memory      one batch and its messages at a time
-    Raises      as write does before its first row; EncodeError at the row, after the messages before it
+    Raises      as write does before its first row, now; EncodeError at the row, after the messages before it
     """
+    for name, value, least in (("limit", limit, 0), ("partitions", partitions, 1)):
+        if value is not None and value < least:
+            raise ConfigError(f"{name}={value}: it must be at least {least}")
     loaded = configuration.load(config, kafka_options=kafka_options, format=format, for_preview=True, **settings)
-    with open_source(source, input_format=input_format) as opened:
+    opened = open_source(source, input_format=input_format)
+    try:
         planner = Planner(loaded, partitions or 0, 1)
         planner.plan(opened.schema)
-        left = limit
-        for number, batch in enumerate(opened.batches()):
+    except BaseException:
+        opened.close()
+        raise
+    return itertools.islice(_preview(opened, planner, loaded, partitions or 1), limit)
+
+
+def _preview(source: Source, planner: Planner, config: Config, partitions: int) -> Iterator[Message]:
+    with source:
+        for number, batch in enumerate(source.batches()):
             plan = planner.plan(batch.schema)
-            for partition, key, value in _messages(plan, batch, number % max(partitions or 1, 1)):
-                if left is not None and left <= 0:
-                    return
-                left = None if left is None else left - 1
-                yield Message(number, loaded.topic, None if partition < 0 else partition, key, value, loaded.headers)
+            for partition, key, value in _messages(plan, batch, number % partitions):
+                yield Message(number, config.topic, None if partition < 0 else partition, key, value, config.headers)
 
 
 def _messages(plan: Plan, batch: Batch, sticky: int) -> Iterator[tuple[int, bytes | None, bytes]]:

@@ -1,9 +1,9 @@
 """A program that writes to `orders` and says where it is; the tests end it there.
 
-    caller.py BROKERS WORKERS ROWS_PER_BATCH MEMORY_BYTES
+    caller.py BROKERS WORKERS ROWS_PER_BATCH MEMORY_BYTES STAGE
 
 stdout: one word per stage: imported, opened, writing (eight times), written, flushing, flushed, closed. Where the
-batches do not fit into memory it stands inside write(), and the last word is `writing`.
+batches do not fit into memory it stands inside write(), and the last word is `writing`. At STAGE it stays where it is.
 """
 
 import sys
@@ -19,6 +19,8 @@ brokers, workers, rows, memory = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 def say(stage: str) -> None:
     sys.stdout.write(stage + "\n")
     sys.stdout.flush()
+    if stage == sys.argv[5]:
+        time.sleep(60)
 
 
 say("imported")
@@ -42,4 +44,3 @@ with penstock.open(
     writer.flush()
     say("flushed")
 say("closed")
-time.sleep(60)

@@ -24,8 +24,10 @@ WORKERS = 2
 SURVIVAL_SECS = 5.0
 
 
-def start(mock: MockCluster, mark: str, *, rows: int = 1_000, memory: int = 64 << 20) -> subprocess.Popen[str]:
-    command = [sys.executable, str(CALLER), mock.bootstrap_servers, str(WORKERS), str(rows), str(memory)]
+def start(
+    mock: MockCluster, mark: str, *, stay_at: str = "closed", rows: int = 1_000, memory: int = 64 << 20
+) -> subprocess.Popen[str]:
+    command = [sys.executable, str(CALLER), mock.bootstrap_servers, str(WORKERS), str(rows), str(memory), stay_at]
     # no pipe for stderr: a worker that outlived its parent would hold it open, and the test would hang, not fail
     return subprocess.Popen(
         command, env={**os.environ, MARK: mark}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -56,7 +58,7 @@ def test_workers_end_with_a_killed_caller(stage: str, mock: MockCluster, mark: s
     """At no stage does a worker, or anything else that the caller started, outlive it."""
     if stage in {"written", "flushing"}:
         mock.set_rtt(300)  # so that rows are still on their way
-    caller = start(mock, mark)
+    caller = start(mock, mark, stay_at="closed" if stage == "flushing" else stage)  # flushing: inside flush()
     wait_for(caller, stage)
     if stage in {"opened", "written", "flushing", "flushed"}:
         assert len(marked(mark)) >= 1 + WORKERS, "the workers cannot be seen, so this test would see nothing"
@@ -87,7 +89,7 @@ def test_stopped_workers_end_with_a_killed_caller_once_they_go_on(
     mock: MockCluster, mark: str, wait_until: Callable[..., None]
 ) -> None:
     """A worker that was stopped while its caller died ends as soon as it runs again."""
-    caller = start(mock, mark)
+    caller = start(mock, mark, stay_at="opened")
     wait_for(caller, "opened")
     workers = marked(mark) - {caller.pid}
     for pid in workers:
