@@ -70,6 +70,7 @@ class Collector : public Sink {
     return &slab_;
   }
   void seal_slab(Slab* slab) override {
+    slab->used = 0;
     if (slab == &slab_) {
       in_use_ = false;
       return;
@@ -81,6 +82,7 @@ class Collector : public Sink {
       }
     }
   }
+  void park_slab(Slab* slab) override { seal_slab(slab); }
   void message(const Message& m) override {
     messages += 1;
     rows += m.rows;

@@ -32,9 +32,12 @@ Packer::Packer(const Type& schema, const std::vector<int>& row_columns, const st
 
 void Packer::pack(const Chunk& chunk, Sink& sink) {
   sink_ = &sink;
-  // The slab goes back between chunks: another chunk may need another packer, and idle memory is nobody's.
+  // The slab goes back between chunks: the next one may be packed by another packer. A message that was not finished is forgotten.
   const auto let_go = [this] {
-    if (slab_ != nullptr) sink_->seal_slab(slab_);
+    if (slab_ != nullptr) {
+      slab_->used = static_cast<size_t>(start_ - slab_->memory.get());
+      sink_->park_slab(slab_);
+    }
     slab_ = nullptr;
     start_ = out_.p = out_.end = nullptr;
   };
@@ -62,12 +65,13 @@ void Packer::grow(Out& out, size_t room) { static_cast<SlabOut&>(out).packer->mo
 void Packer::move_on(size_t room) {
   const auto used = static_cast<size_t>(out_.p - start_);
   Slab* const next = sink_->take_slab(std::max(first_room, used + std::max(room, used / 2)));
-  if (used != 0) std::memcpy(next->memory.get(), start_, used);
+  uint8_t* const to = next->memory.get() + next->used;
+  if (used != 0) std::memcpy(to, start_, used);
   if (slab_ != nullptr) sink_->seal_slab(slab_);
   slab_ = next;
-  start_ = next->memory.get();
+  start_ = to;
   out_.p = start_ + used;
-  out_.end = start_ + next->size;
+  out_.end = next->memory.get() + next->size;
 }
 
 void Packer::event(int64_t row, bool is_delete) {

@@ -40,6 +40,7 @@ struct Slab {
   explicit Slab(size_t size_) : memory(new uint8_t[size_]), size(size_) {}
   std::unique_ptr<uint8_t[]> memory;
   size_t size;
+  size_t used = 0;       // by finished messages, when the packer parks it
   int64_t pending = 0;   // messages in it that the broker has not answered for
   bool sealed = false;   // the packer writes elsewhere now
 };
@@ -61,8 +62,9 @@ struct Message {
 class Sink {
  public:
   virtual ~Sink() = default;
-  virtual Slab* take_slab(size_t size) = 0;   // may wait for one; at least `size` bytes
+  virtual Slab* take_slab(size_t size) = 0;   // may wait for one; at least `size` bytes behind its `used`
   virtual void seal_slab(Slab* slab) = 0;     // nothing more will be written to it
+  virtual void park_slab(Slab* slab) = 0;     // at the end of a chunk: what is behind `used` may be taken by the next one
   virtual void message(const Message& m) = 0; // m.value stays where it is until the sink says otherwise
   virtual void end_group() = 0;
 };

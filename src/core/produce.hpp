@@ -106,6 +106,7 @@ class Producer : public Sink {
 
   Slab* take_slab(size_t size) override;
   void seal_slab(Slab* slab) override;
+  void park_slab(Slab* slab) override;
   void message(const Message& m) override;
   void end_group() override;
 
@@ -154,6 +155,7 @@ class Producer : public Sink {
 
   std::vector<std::unique_ptr<Slab>> slabs_;   // all there are
   std::vector<Slab*> free_slabs_;              // of the usual size
+  Slab* parked_ = nullptr;                     // filled in part, for the next chunk: small chunks share slabs
   size_t slab_size_;
   int64_t slab_bytes_ = 0;
 

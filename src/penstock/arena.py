@@ -55,7 +55,7 @@ class Arena:
 
     def allocate(self, size: int) -> int | None:
         """Return the position of `size` bytes with one user, aligned to 64; None when there is no room now."""
-        size = (size + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
+        size = max((size + _ALIGNMENT - 1) // _ALIGNMENT, 1) * _ALIGNMENT
         for at, (position, room) in enumerate(self._free):
             if room < size:
                 continue
