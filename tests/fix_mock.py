@@ -21,7 +21,7 @@ PRODUCE = 0  # api key of a produce request, for push_request_errors
 def mock() -> Iterator[MockCluster]:
     """One mock broker with topic `orders` of four partitions."""
     from penstock._core import MockCluster
-    from penstock.kafka_options import load_librdkafka
+    from penstock.config.kafka_options import load_librdkafka
 
     load_librdkafka()
     cluster = MockCluster(brokers=1)

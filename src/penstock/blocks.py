@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from penstock import _core
-from penstock.batch import ROWS_PER_PIECE
 from penstock.coordinator import Chunk, row_error
 from penstock.errors import EncodeError
+from penstock.source.batch import ROWS_PER_PIECE
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from penstock import _core, control
 from penstock.acks import Ledger
 from penstock.arena import Arena
+from penstock.config.kafka_options import librdkafka_path
 from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
 from penstock.errors import (
     ConfigError,
@@ -29,7 +30,6 @@ from penstock.errors import (
     WorkerDied,
     WriteTimeout,
 )
-from penstock.kafka_options import librdkafka_path
 from penstock.report import ErrorReport, PartitionReport, Report
 
 if TYPE_CHECKING:

@@ -250,7 +250,7 @@ def _how(code: int) -> str:
         import signal  # noqa: PLC0415 - only for its name
 
         name = signal.Signals(-code).name
-        return f"was killed by {name}" + (", possibly for want of memory" if name == "SIGKILL" else "")
+        return f"was killed by {name}" + (" (possibly for want of memory)" if name == "SIGKILL" else "")
     return f"ended with exit code {code}"
 
 

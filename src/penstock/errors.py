@@ -138,7 +138,7 @@ class Fenced(DeliveryError):  # noqa: N818 - Kafka's word
 
 
 class WriteTimeout(PenstockError):  # noqa: N818 - the name is what happened
-    """There was no room in the arena within the time given; the rows that found room are sent, the writer stays open."""
+    """No room in the arena within the time given; the rows that found room are sent, the writer stays open."""
 
     exit_code = 4
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
-    from penstock.batch import Batch
     from penstock.config import Config
     from penstock.source import Source
+    from penstock.source.batch import Batch
 
 __all__ = ["Message", "preview"]
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from penstock import config as configuration
-from penstock.batch import ROWS_PER_PIECE, check_same_columns
 from penstock.blocks import Blocks, Rows
 from penstock.coordinator import Coordinator
 from penstock.encode import Planner
 from penstock.errors import DeliveryError, EncodeError, InternalError, PenstockError, WriterClosed
 from penstock.source import Source, open_source
+from penstock.source.batch import ROWS_PER_PIECE, check_same_columns
 
 if TYPE_CHECKING:
     import os
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from typing_extensions import Self
 
-    from penstock.batch import Batch
     from penstock.config import Config
     from penstock.report import Report
+    from penstock.source.batch import Batch
 
 __all__ = ["Statistics", "Writer", "open", "write", "write_source"]
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from penstock import errors
-from penstock.cli import Terminated, main
+from penstock.cli.commands import Terminated, main
 from penstock.config import KAFKA_DEFAULTS, SETTINGS
 from penstock.report import PartitionReport, Report
 

@@ -309,10 +309,10 @@ def test_the_largest_message_must_fit_twice() -> None:
 def test_workers_are_settled_from_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unnamed workers follow the usable cores, at most 8, and no more than memory_bytes has room for."""
     assert load(topic="t").writer.workers == min(8, usable_cores())
-    monkeypatch.setattr("penstock.config.usable_cores", lambda: 64)
+    monkeypatch.setattr("penstock.config.merge.usable_cores", lambda: 64)
     assert load(topic="t").writer.workers == 8
     assert load(topic="t", memory_bytes="24 MiB").writer.workers == 3
-    monkeypatch.setattr("penstock.config.usable_cores", lambda: 1)
+    monkeypatch.setattr("penstock.config.merge.usable_cores", lambda: 1)
     assert load(topic="t").worker_count == 1
     assert load(topic="t", workers=0).worker_count == 0
 

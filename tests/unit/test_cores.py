@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock import cores
-from penstock.cores import cgroup_cores, usable_cores
+from penstock.config import cores
+from penstock.config.cores import cgroup_cores, usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path

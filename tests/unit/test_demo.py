@@ -5,7 +5,7 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from penstock.demo import KEY, generate_orders
+from penstock.cli.demo import KEY, generate_orders
 
 
 def test_the_same_rows_every_time():

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock import kafka_options
-from penstock.config import load
+from penstock.config import kafka_options, load
+from penstock.config.kafka_options import is_secret, parse_table, property_table, read_options, spelling
 from penstock.errors import ConfigError
-from penstock.kafka_options import is_secret, parse_table, property_table, read_options, spelling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

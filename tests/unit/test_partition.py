@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import penstock
 from penstock import _core
 from penstock.config import load
+from penstock.config.kafka_options import load_librdkafka
 from penstock.encode import Plan
-from penstock.kafka_options import load_librdkafka
 
 PARTITIONERS = ["consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random"]
 DELETE = 1 << 31

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from penstock.progress import Progress, human_count
+from penstock.cli.progress import Progress, human_count
 
 
 class Terminal(io.StringIO):

@@ -25,9 +25,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.batch import PIECE_BYTES, Batch, check_same_columns
 from penstock.errors import ConfigError, SchemaError, SourceError
 from penstock.source import ROWS_PER_PIECE, Source, open_source
+from penstock.source.batch import PIECE_BYTES, Batch, check_same_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -794,7 +794,9 @@ def test_object_stores_read_as_local_files_do(exports, monkeypatch):
         return store, uri.partition("?")[0].removeprefix("store://user:secret@bucket").strip("/")
 
     names = {name: getattr(pf, name) for name in ("FileSelector", "FileType", "LocalFileSystem")}
-    monkeypatch.setattr("penstock.places.pf", SimpleNamespace(**names, FileSystem=SimpleNamespace(from_uri=from_uri)))
+    monkeypatch.setattr(
+        "penstock.source.places.pf", SimpleNamespace(**names, FileSystem=SimpleNamespace(from_uri=from_uri))
+    )
     url = "store://user:secret@bucket"
     assert numbers(f"{url}/a.parquet?region=x") == [1]
     assert asked == [f"{url}/a.parquet?region=x"]

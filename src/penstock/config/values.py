@@ -7,11 +7,11 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-from penstock.connector import Given, parse_json
+from penstock.config.connector import Given, parse_json
+from penstock.config.memory import parse_bytes
+from penstock.config.settings import JsonFormat
 from penstock.errors import ConfigError
-from penstock.memory import parse_bytes
 from penstock.names import did_you_mean, shown
-from penstock.settings import JsonFormat
 
 __all__ = ["read_columns", "read_format", "read_headers", "read_size", "read_value"]
 

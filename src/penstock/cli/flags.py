@@ -9,9 +9,9 @@ import argparse
 import textwrap
 from typing import Any, Final, NoReturn
 
+from penstock.cli.output import width
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
-from penstock.output import width
 
 __all__ = ["COMMANDS", "parse", "settings_of", "sources_of", "whole_number"]
 

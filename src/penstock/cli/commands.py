@@ -19,9 +19,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from penstock import flags as flag_reader
-from penstock.errors import PenstockError
-from penstock.output import (
+from penstock.cli import flags as flag_reader
+from penstock.cli.output import (
     CannotPrint,
     ReaderLeft,
     flush,
@@ -34,13 +33,14 @@ from penstock.output import (
     say,
     use_utf8,
 )
+from penstock.errors import PenstockError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-    from penstock.progress import Progress
+    from penstock.cli.progress import Progress
     from penstock.report import Report
 
 __all__ = ["Terminated", "main"]
@@ -140,7 +140,7 @@ def _demo(flags: argparse.Namespace) -> None:
     workers = flag_reader.whole_number(flags.workers, "--workers", least=0)
     _show_log()
 
-    from penstock.demo import PARTITIONS, TOPIC, Demo  # noqa: PLC0415 - needs librdkafka
+    from penstock.cli.demo import PARTITIONS, TOPIC, Demo  # noqa: PLC0415 - needs librdkafka
 
     with Demo(workers) as demo:
         if not flags.json:
@@ -188,7 +188,7 @@ def _config(flags: argparse.Namespace) -> None:
 
 def _version(_: argparse.Namespace) -> None:
     from penstock import __version__, _core  # noqa: PLC0415 - the core is not needed for a wrong flag
-    from penstock.kafka_options import load_librdkafka  # noqa: PLC0415 - as above
+    from penstock.config.kafka_options import load_librdkafka  # noqa: PLC0415 - as above
 
     load_librdkafka()
     put(f"penstock {__version__}\nlibrdkafka {_core.librdkafka_version()}\ncore {_core.build()}\n")
@@ -237,7 +237,7 @@ def _fail(error: PenstockError | KeyboardInterrupt, *, as_json: bool) -> int:
 
 
 def _progress(topic: str, total_rows: int | None) -> Progress:
-    from penstock.progress import Progress  # noqa: PLC0415 - only when rows are written
+    from penstock.cli.progress import Progress  # noqa: PLC0415 - only when rows are written
 
     return Progress(topic, total_rows)
 

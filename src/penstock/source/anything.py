@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from penstock.batch import ROWS_PER_PIECE, Batch, check_same_columns, slices
 from penstock.errors import ConfigError, SourceError
-from penstock.files import Files
-from penstock.places import check_format, first_line
+from penstock.source.batch import ROWS_PER_PIECE, Batch, check_same_columns, slices
+from penstock.source.files import Files
+from penstock.source.places import check_format, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

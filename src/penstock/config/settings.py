@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from penstock.memory import IN_FLIGHT_MESSAGES, MIB
+from penstock.config.memory import IN_FLIGHT_MESSAGES, MIB
 
 __all__ = ["SETTINGS", "JsonFormat", "KeyFormat", "LogLevel", "Partitioner", "Setting", "WriterConfig"]
 

@@ -28,9 +28,9 @@ import pyarrow.csv as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
-from penstock.batch import Batch, piece_rows, slices
 from penstock.errors import SourceError
-from penstock.places import Place, first_line
+from penstock.source.batch import Batch, piece_rows, slices
+from penstock.source.places import Place, first_line
 
 if TYPE_CHECKING:
     import io

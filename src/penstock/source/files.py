@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from penstock.batch import check_same_columns
-from penstock.decode import TEXT_KINDS, open_place
 from penstock.errors import SchemaError, SourceError
-from penstock.places import find_places, first_line
+from penstock.source.batch import check_same_columns
+from penstock.source.decode import TEXT_KINDS, open_place
+from penstock.source.places import find_places, first_line
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator
 
-    from penstock.batch import Batch
-    from penstock.decode import Opened
-    from penstock.places import Place
+    from penstock.source.batch import Batch
+    from penstock.source.decode import Opened
+    from penstock.source.places import Place
 
 __all__ = ["Files"]
 

@@ -1,9 +1,6 @@
-"""Everything a job is told, in one frozen tree that is checked as a whole before any process or socket.
+"""merge: what was given in all places becomes one frozen Config, or a ConfigError for the first thing that is wrong.
 
 Keywords and flags, then `kafka_options` / -X, then the connector's object, then defaults: what comes first wins.
-SETTINGS is the one table that argparse's flags, `penstock config` and the README are made from; librdkafka's defaults
-with their reasons are KAFKA_DEFAULTS in kafka_options.py, which options exclude each other is in kafka_rules.py, the
-connector's object is read by connector.py.
 """
 
 from __future__ import annotations
@@ -16,38 +13,24 @@ from typing import Annotated, Any, Final, get_args
 
 import msgspec
 
-from penstock.connector import Connector, Given, read_connector
-from penstock.cores import usable_cores
-from penstock.errors import ConfigError
-from penstock.kafka_options import KAFKA_DEFAULTS, KafkaDefault, KafkaOption, is_secret, read_options
-from penstock.kafka_rules import settle
-from penstock.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, parse_bytes, workers_text
-from penstock.names import did_you_mean, shown
-from penstock.settings import (
+from penstock.config.connector import Connector, Given, read_connector
+from penstock.config.cores import usable_cores
+from penstock.config.kafka_options import KafkaOption, is_secret, read_options
+from penstock.config.kafka_rules import settle
+from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
+from penstock.config.settings import (
     MAX_DEFAULT_WORKERS,
     SETTINGS,
     JsonFormat,
     LogLevel,
     Partitioner,
-    Setting,
     WriterConfig,
 )
-from penstock.values import read_columns, read_format, read_headers, read_size, read_value
+from penstock.config.values import read_columns, read_format, read_headers, read_size, read_value
+from penstock.errors import ConfigError
+from penstock.names import did_you_mean, shown
 
-__all__ = [
-    "KAFKA_DEFAULTS",
-    "SETTINGS",
-    "Config",
-    "JsonFormat",
-    "KafkaDefault",
-    "MemoryShares",
-    "Setting",
-    "WriterConfig",
-    "load",
-    "memory_shares",
-    "parse_bytes",
-    "usable_cores",
-]
+__all__ = ["Config", "load"]
 
 FRAMING_BYTES: Final = 64  # the original connector's allowance for what Kafka wraps around a payload
 _MESSAGE_BYTES: Final = 36  # librdkafka's own

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from penstock.config.kafka_options import KAFKA_DEFAULTS, KafkaOption, spelling
 from penstock.errors import ConfigError
-from penstock.kafka_options import KAFKA_DEFAULTS, KafkaOption, spelling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

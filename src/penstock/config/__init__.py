@@ -1,0 +1,34 @@
+"""config: everything a job is told, in one frozen tree that is checked as a whole before any process or socket.
+
+    merge.py          precedence, columns that exclude each other, the Config
+    settings.py       the settings by name; the one table that flags, `penstock config` and the README are made from
+    connector.py      the JSON object of Feldera's connector, taken apart
+    values.py         what was given, turned into typed values
+    kafka_options.py  librdkafka's options: names, defaults with their reasons, secrets
+    kafka_rules.py    which of them exclude each other
+    memory.py         memory_bytes and how it is shared out
+    cores.py          how many cores there are to use
+
+Imports neither pyarrow nor the Kafka client.
+"""
+
+from penstock.config.cores import usable_cores
+from penstock.config.kafka_options import KAFKA_DEFAULTS, KafkaDefault
+from penstock.config.memory import MemoryShares, memory_shares, parse_bytes
+from penstock.config.merge import Config, load
+from penstock.config.settings import SETTINGS, JsonFormat, Setting, WriterConfig
+
+__all__ = [
+    "KAFKA_DEFAULTS",
+    "SETTINGS",
+    "Config",
+    "JsonFormat",
+    "KafkaDefault",
+    "MemoryShares",
+    "Setting",
+    "WriterConfig",
+    "load",
+    "memory_shares",
+    "parse_bytes",
+    "usable_cores",
+]
