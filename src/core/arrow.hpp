@@ -90,6 +90,7 @@ struct Array {
   const uint8_t* values = nullptr;   // fixed-width values, offsets, views, list offsets
   const uint8_t* data = nullptr;     // bytes of strings; sizes of list views
   const uint8_t* const* variadic = nullptr;  // data buffers of string views; nullptr in a block, which has one: `data`
+  bool padded = false;               // in a block: 16 bytes may be read from the start of any value, however short it is
   uint64_t dictionary_id = 0;        // equal ids: the same dictionary, whose encoded values may be kept
   std::vector<Array> children;
   std::shared_ptr<Array> dictionary;

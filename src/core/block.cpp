@@ -8,6 +8,7 @@ namespace penstock {
 
 namespace {
 
+constexpr int64_t padding = 16;
 constexpr int64_t none = std::numeric_limits<int64_t>::min();
 
 // One Type's part of a block, as it lies in the arena. Positions count from the start of the arena and may be negative.
@@ -42,6 +43,7 @@ class Copier {
     int64_t node = start;
     next_ = aligned(start + count_nodes(type) * static_cast<int64_t>(sizeof(Node)));
     column(type, a, from, to, node);
+    next_ += padding;
     return next_ - start;
   }
 
@@ -204,6 +206,7 @@ Array open_node(const Type& type, const uint8_t* arena, int64_t& node) {
     return at == none ? nullptr : reinterpret_cast<const uint8_t*>(reinterpret_cast<uintptr_t>(arena) + static_cast<uintptr_t>(at));
   };
   Array a;
+  a.padded = true;
   a.first = n.first;
   a.length = n.length;
   a.offset = n.offset;

@@ -5,6 +5,8 @@
 //   +--------------------------------------------+
 //   | buffers, each aligned to 16 bytes          |  only the range of rows that the block holds
 //   +--------------------------------------------+
+//   | 16 bytes                                   |  so that a short string may be read by one load of 16
+//   +--------------------------------------------+
 //
 // Positions are kept as the *virtual* position of a buffer's first element: a block that holds rows 1000..2000 of a column stores
 // `where the bytes are` minus `1000 x width`. So row numbers, offsets into strings and list offsets stay those of the batch, nothing

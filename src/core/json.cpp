@@ -319,7 +319,8 @@ void RowEncoder::plain(JsonNode& n, int64_t i, Out& out) {
 void RowEncoder::text(JsonNode& n, const Bytes& b, Out& out) {
   const auto size = static_cast<size_t>(b.size);
   if (n.type->meaning == Meaning::plain) {
-    if (!write_string(out, b.data, size, reserve_)) throw EncodeFailure(n.path, "the string is not valid UTF-8; a binary column may hold such bytes");
+    const bool valid = size <= 16 && n.array->padded ? write_short_string(out, b.data, size, reserve_) : write_string(out, b.data, size, reserve_);
+    if (!valid) throw EncodeFailure(n.path, "the string is not valid UTF-8; a binary column may hold such bytes");
     return;
   }
   if (n.type->meaning == Meaning::uuid) {

@@ -225,6 +225,17 @@ bool write_string(Out& out, const uint8_t* s, size_t size, size_t reserve) {
   return !high || valid_utf8(start, whole);
 }
 
+bool write_short_string(Out& out, const uint8_t* s, size_t size, size_t reserve) {
+  const Sixteen x = Sixteen::load(s);
+  if ((x.special() & ((1u << size) - 1)) != 0) return write_string(out, s, size, reserve);
+  out.need(34 + reserve);
+  *out.p = '"';
+  x.store(out.p + 1);
+  out.p[size + 1] = '"';
+  out.p += size + 2;
+  return !x.high() || valid_utf8(s, size);  // the high byte may be a neighbour's
+}
+
 void write_byte_list(Out& out, const uint8_t* s, size_t size, size_t reserve) {
   constexpr size_t piece = 4096;
   out.need(4 * (size < piece ? size : piece) + 8 + reserve);

@@ -44,6 +44,10 @@ uint8_t* write_string_piece(uint8_t* to, const uint8_t* s, size_t size, bool& hi
 // `"…"` with room taken as needed and `reserve` bytes to spare afterwards. False: not UTF-8, nothing to be relied on was written.
 bool write_string(Out& out, const uint8_t* s, size_t size, size_t reserve);
 
+// The same for at most 16 bytes of a padded array: one load, no branch on the length, which in a column of names is anybody's
+// guess (measured: a city 26 ns -> 19 ns, 12 random characters 22 -> 19).
+bool write_short_string(Out& out, const uint8_t* s, size_t size, size_t reserve);
+
 // `[104,105]`
 void write_byte_list(Out& out, const uint8_t* s, size_t size, size_t reserve);
 
