@@ -221,7 +221,6 @@ def encode_and_send(shape: data.Shape, records: int, settings: dict[str, Any]) -
 
 STAGES: dict[str, Callable[..., Callable[[], Pass]]] = {
     "read": read,
-    "partition, no key": lambda shape: partition(shape, "none"),
     "partition, murmur2 of a key": lambda shape: partition(shape, "json"),
     "arena": arena,
     "encode, packed": lambda shape: encode(shape, 10000),

@@ -1,0 +1,30 @@
+"""Connecting: what penstock.produce asks of a broker, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+
+import penstock
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_slow_broker_has_its_time(mock, workers):
+    """A broker that takes a second for each answer is connected to, well within initialization_timeout_secs."""
+    mock.create_topic("slow", 2)
+    mock.set_rtt(1000)
+
+    with penstock.open(
+        topic="slow", bootstrap_servers=mock.bootstrap_servers, workers=workers, initialization_timeout_secs=30
+    ) as writer:
+        partitions = writer.statistics().partitions
+        mock.set_rtt(0)
+
+    assert partitions == 2
+
+
+def test_a_broker_that_is_not_there_is_given_up_in_time():
+    """No broker: ConnectError naming broker and topic after initialization_timeout_secs, and not much later."""
+    with pytest.raises(penstock.ConnectError, match=r'127\.0\.0\.1:1 within 1 s for topic "orders"') as caught:
+        penstock.open(topic="orders", bootstrap_servers="127.0.0.1:1", workers=1, initialization_timeout_secs=1)
+
+    assert caught.value.retriable
