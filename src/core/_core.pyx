@@ -593,6 +593,7 @@ cdef class Producer:
         cdef CProducer* producer = self.alive()
         with nogil:
             producer.poll(timeout_ms)
+        PyErr_CheckSignals()  # raises before the results are taken: those of a call that raises would be lost
         results = move(producer.take_results())
         found = []
         for k in range(results.size()):

@@ -67,9 +67,6 @@ struct Type {
   std::shared_ptr<Type> dictionary;  // the value type; `kind` is then that of the indices
 
   bool is_string() const { return kind == Kind::utf8 || kind == Kind::large_utf8 || kind == Kind::utf8_view; }
-  bool is_binary() const {
-    return kind == Kind::binary || kind == Kind::large_binary || kind == Kind::binary_view || kind == Kind::fixed_binary;
-  }
   bool is_integer() const { return kind >= Kind::int8 && kind <= Kind::uint64; }
 };
 
@@ -131,9 +128,14 @@ inline Bytes bytes_at(const Type& type, const Array& a, int64_t i) {
       int32_t size;
       __builtin_memcpy(&size, at, 4);
       if (size <= 12) return {at + 4, size};
+      if (a.variadic == nullptr) {  // in a block the last 8 bytes are one position: its text may be larger than 2 GiB
+        int64_t position;
+        __builtin_memcpy(&position, at + 8, 8);
+        return {a.data + position, size};
+      }
       int32_t ref[2];
       __builtin_memcpy(ref, at + 8, 8);
-      return {(a.variadic != nullptr ? a.variadic[ref[0]] : a.data) + ref[1], size};
+      return {a.variadic[ref[0]] + ref[1], size};
     }
     default:  // fixed_binary
       return {a.values + (a.offset + i) * type.width, type.width};

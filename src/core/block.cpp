@@ -84,8 +84,7 @@ class Copier {
       if (bytes.size <= 12) continue;
       if (arena_ != nullptr) {
         std::memcpy(arena_ + n.data + used, bytes.data, static_cast<size_t>(bytes.size));
-        const int32_t ref[2] = {0, static_cast<int32_t>(used)};
-        std::memcpy(arena_ + start + (i - from) * 16 + 8, ref, 8);
+        std::memcpy(arena_ + start + (i - from) * 16 + 8, &used, 8);
       }
       used += bytes.size;
     }

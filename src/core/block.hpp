@@ -10,7 +10,8 @@
 //
 // Positions are kept as the *virtual* position of a buffer's first element: a block that holds rows 1000..2000 of a column stores
 // `where the bytes are` minus `1000 x width`. So row numbers, offsets into strings and list offsets stay those of the batch, nothing
-// is rewritten, and an error names the row as the caller counts it. (String views are the exception: their data is gathered.)
+// is rewritten, and an error names the row as the caller counts it. (String views are the exception: their data is gathered, and the last 8 bytes of a
+// view say where, in 64 bits.)
 // A dictionary is a block of its own, shared by all blocks that use it.
 #pragma once
 

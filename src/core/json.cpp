@@ -13,6 +13,7 @@ namespace penstock {
 namespace {
 
 constexpr size_t lead_pad = 32;
+constexpr int32_t most_scale = 1000;
 
 // Above these a dictionary is not worth keeping encoded: its values hardly repeat, and the memory would not be ours to take.
 constexpr size_t most_dictionary_values = size_t{1} << 20;
@@ -492,6 +493,11 @@ std::string refusal(const Type& type, int depth) {
                          (key.is_string() && key.meaning != Meaning::variant) || key.meaning == Meaning::uuid ||
                          (key.kind >= Kind::date32 && key.kind <= Kind::timestamp);
     if (!spelled) return "is a map whose keys are no strings, numbers, booleans, times or UUIDs";
+  }
+  // Arrow allows any scale of 32 bits; digits that are not there would fill gigabytes.
+  const bool is_decimal = type.kind >= Kind::decimal32 && type.kind <= Kind::decimal256;
+  if (is_decimal && (type.scale > most_scale || type.scale < -most_scale)) {
+    return "is a decimal of scale " + std::to_string(type.scale) + ", beyond " + std::to_string(most_scale);
   }
   if (type.kind == Kind::structure) {
     std::set<std::string> names;

@@ -50,7 +50,6 @@ class RowEncoder {
   void open(const Array& block);
 
   // Appends `{…}`; throws EncodeFailure, and then what stands after the old `out.p` means nothing.
-  // `reserve` bytes are left to spare.
   void row(Out& out, int64_t i);
 
   // Bytes that are still free behind a row when `row` returns.

@@ -36,7 +36,6 @@ enum class KeyMode : uint8_t { none, json, raw };
 
 struct SelectOptions {
   ChangeMode change = ChangeMode::inserts;
-  Pass pass = Pass::both;
   int change_column = -1;
   KeyMode key = KeyMode::none;      // of the message key, or of what partition_by hashes
   std::vector<int> key_columns;

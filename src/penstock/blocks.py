@@ -73,6 +73,16 @@ class Blocks:
             coordinator.add_layout(plan.number, plan.layout)
         read = plan.read(rows.piece)
         dictionaries = self._place_dictionaries(plan, read, deadline)
+        passes: tuple[str, ...] = (rows.which,)
+        if plan.changes.mode == "weight" and rows.which == "both" and self._cut(read, 0)[0] < read.rows:
+            passes = plan.changes.passes(one_piece=False)  # its blocks are to it what pieces are to a batch
+        for which in passes:
+            self._write_blocks(plan, read, rows._replace(which=which), dictionaries, deadline)
+
+    def _write_blocks(
+        self, plan: Plan, read: _core.Piece, rows: Rows, dictionaries: list[tuple[int, int]], deadline: float | None
+    ) -> None:
+        coordinator = self._coordinator
         first = 0
         while first < read.rows:
             end, size = self._cut(read, first)

@@ -125,20 +125,24 @@ class Coordinator:
         # The workers keep the time themselves; this is for one that does not even start.
         deadline = time.monotonic() + config.initialization_timeout_secs + 10
         while len(ready) < max(self.workers, 1):
-            for worker, message in self._crew.receive(_WAIT_SECS):
-                if isinstance(message, control.Ready):
-                    ready[worker] = message.partitions
-                elif isinstance(message, control.Refused):
-                    raise self._refused(message)
-                else:
-                    self._handle(worker, message)
+            self._hear(ready, _WAIT_SECS)
             for worker, how in self._crew.dead():
+                self._hear(ready, 0)  # what it had said before it ended: why it was refused
                 raise WorkerDied(
                     f"worker {worker} of {self.workers} {how} before it was ready; what it printed stands above"
                 )
             if time.monotonic() > deadline:
                 raise InternalError(f"the workers were not ready after {config.initialization_timeout_secs + 10} s")
         self.partitions = min(ready.values())
+
+    def _hear(self, ready: dict[int, int], timeout: float) -> None:
+        for worker, message in self._crew.receive(timeout):
+            if isinstance(message, control.Ready):
+                ready[worker] = message.partitions
+            elif isinstance(message, control.Refused):
+                raise self._refused(message)
+            else:
+                self._handle(worker, message)
 
     def _refused(self, message: control.Refused) -> PenstockError:
         config = self._config

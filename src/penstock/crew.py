@@ -167,17 +167,19 @@ class ProcessCrew:
             else:
                 self.send(worker, control.Stop())
         deadline = time.monotonic() + _ENDING_SECS
-        for process in self._processes:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+        try:
+            for process in self._processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+        finally:  # a Ctrl-C while waiting included
+            for process in self._processes:
                 process.kill()
                 process.wait()
-        for channel in self._channels:
-            channel.close()
-        self._processes.clear()
-        self._channels.clear()
-        self._open.clear()
+            for channel in self._channels:
+                channel.close()
+            self._processes.clear()
+            self._channels.clear()
+            self._open.clear()
 
     def _lost(self, worker: int) -> None:
         """Its end of the channel is closed: it ended, or is about to."""

@@ -16,11 +16,14 @@ _LONGEST_SHOWN = 200
 
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
-    """Return up to `limit` of the `known` names that `name` may have meant, the best first; case does not count."""
+    """Return up to `limit` of the `known` names that `name` may have meant, the best first; case does not count.
+
+    Nor do the dashes of flags, which make any two of them alike.
+    """
     by_lower: dict[str, str] = {}
     for candidate in known:
-        by_lower.setdefault(candidate.lower(), candidate)
-    found = difflib.get_close_matches(name.lower(), by_lower, n=limit, cutoff=_LIKENESS)
+        by_lower.setdefault(candidate.lower().lstrip("-"), candidate)
+    found = difflib.get_close_matches(name.lower().lstrip("-"), by_lower, n=limit, cutoff=_LIKENESS)
     return [by_lower[candidate] for candidate in found]
 
 

@@ -28,6 +28,8 @@ __all__ = ["Work", "main"]
 
 # An ack with this many partitions stays below the 200 kB that a packet may hold everywhere.
 _PARTITIONS_PER_PACKET = 2000
+# So does a log of this many lines, which librdkafka cuts at 2048 bytes each.
+_LINES_PER_PACKET = 64
 _IDLE_SECS = 1.0
 
 
@@ -78,8 +80,8 @@ class Work:
                 rest = rest[_PARTITIONS_PER_PACKET:]
             yield control.Ack(chunk, rest, errors, null_keys, failure)
         lines = self.producer.log()
-        if lines:
-            yield control.Log(lines)
+        for first in range(0, len(lines), _LINES_PER_PACKET):
+            yield control.Log(lines[first : first + _LINES_PER_PACKET])
         fatal = self.producer.fatal()
         if fatal is not None and not self._failing:
             self._failing = True

@@ -174,6 +174,9 @@ class Writer:
 
     def __del__(self) -> None:
         if getattr(self, "_open", False):
+            lost = self._coordinator.ledger.pending_rows
+            if lost:
+                _log.warning("a writer was dropped without flush or close: %d rows are not acknowledged", lost)
             self._end(kill=True)
 
     # --- inside ---
@@ -183,25 +186,34 @@ class Writer:
             raise WriterClosed("the writer is closed; open another one")
 
     def _write_source(self, source: Source, deadline: float | None) -> None:
-        with self._failing():
-            for batch in source.batches():
+        batches = source.batches()
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception:  # of the source, or the caller's own: what was written before is still on its way
+                raise
+            except BaseException as error:
+                self._abandon(error)
+                raise
+            if batch is None:
+                return
+            with self._failing():
                 self._write_batch(batch, deadline)
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
         """End the writer for errors that its rows cannot survive.
 
-        A batch with other columns, a source that cannot be read and a caller's own exception leave it as it is: what
-        was written before is still on its way.
+        A batch with other columns, a source that cannot be read and a timeout leave it as it is. Anything that is not
+        ours, be it Ctrl-C or an alarm that raises, may have come between any two steps: nobody knows what was sent.
         """
         try:
             yield
-        except (EncodeError, DeliveryError, InternalError) as error:
-            self._abandon(error)
+        except PenstockError as error:
+            if isinstance(error, (EncodeError, DeliveryError, InternalError)):
+                self._abandon(error)
             raise
-        except Exception:
-            raise
-        except BaseException as error:  # Ctrl-C, or a signal that the command line made an exception of
+        except BaseException as error:
             self._abandon(error)
             raise
 

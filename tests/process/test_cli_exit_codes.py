@@ -303,3 +303,13 @@ def test_demo_runs_without_a_kafka(penstock_command: str) -> None:
     )  # fmt: skip
     report = json.loads(done.stdout)
     assert (report["rows"], report["messages"], report["workers"]) == (1000, 1000, 0)
+
+
+def test_closed_standard_streams_are_nobody_elses(penstock_command: str, orders: Path, mock: MockCluster) -> None:
+    """With >&- and the like the arena would take descriptor 1, and a worker's own standard output would lie over it."""
+    for number, closed in enumerate(("<&-", ">&-", "2>&-", "<&- >&- 2>&-"), 1):
+        words = f'"$0" write "{orders}" --topic orders --bootstrap-servers {mock.bootstrap_servers} {closed}'
+        done = subprocess.run(["/bin/sh", "-c", words, penstock_command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), closed
+        received = read_topic(mock.bootstrap_servers, "orders").messages
+        assert sum(len(rows_of(message)) for message in received) == 3 * number

@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import types
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from penstock import errors
+from penstock import cli, errors
 from penstock.cli.commands import Terminated, main
 from penstock.config import KAFKA_DEFAULTS, SETTINGS
 from penstock.report import PartitionReport, Report
@@ -161,7 +162,9 @@ def test_config_as_markdown_is_two_tables(capsys):
         (["write", "a", "--topic", "t", "--key", "a", "--partition-by", "b"], "exclude each other"),
         (["write", "a", "--topic", "t", "-X", "linger.ms"], "found no KEY=VALUE"),
         (["write", "a", "--topic", "t", "-X", "linger.ms=1", "-X", "linger.ms=2"], "given twice"),
-        (["write", "a", "--topic", "t", "--input-format", "xml"], "'xml'"),
+        (["write", "a", "--topic", "t", "--input-format", "xml"], 'found "xml", allowed: parquet, '),
+        (["write", "a", "--topic", "t", "--input-format", "parqet"], 'did you mean "parquet"?'),
+        (["write", "a", "--worker", "3"], 'did you mean "--workers"?'),  # and not "--key", for its dashes
         (["write", "a", "--topic", "no/such"], "not a topic name"),
         (["write", "--topic", "t"], "no source given"),
         (["write", "a"], "topic is missing"),
@@ -340,6 +343,37 @@ def test_warnings_and_log_go_to_standard_error(parquet, writes, capsys, monkeypa
     first, second = err.splitlines()
     assert first.startswith("penstock: warning: partitioner=random has no effect")
     assert second == "penstock: librdkafka: warning: broker 1: gone"
+
+
+def test_a_start_that_takes_long_is_explained(parquet, writes, monkeypatch, capsys):
+    """Brokers that do not answer are waited for up to a minute: nobody should have to guess what for."""
+    monkeypatch.setattr("penstock.cli.commands._PATIENCE_SECS", 0.05)
+    before = signal.getsignal(signal.SIGALRM)
+
+    def slow(_source, _config, on_progress):
+        time.sleep(0.2)
+        on_progress(types.SimpleNamespace(rows_taken=3, rows_acked=3, messages_acked=1, bytes_acked=90))
+        return REPORT
+
+    writes.write_source = slow
+    assert main(["write", parquet, "--topic", "t", "--bootstrap-servers", "b:1"]) == 0
+    err = capsys.readouterr().err
+    assert err == "penstock: t: nothing written yet; a broker at b:1 or the topic may take up to 60 s to answer\n"
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_ctrl_c_while_loading_is_quiet(monkeypatch):
+    """The first tens of milliseconds are imports; no traceback then either."""
+
+    class Interrupts:
+        def find_spec(self, name, *_):
+            if name == "penstock.cli.commands":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "penstock.cli.commands")
+    monkeypatch.delattr("penstock.cli.commands")
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(), *sys.meta_path])
+    assert cli.main(["--version"]) == 130
 
 
 # Preview.

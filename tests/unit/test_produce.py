@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import penstock
+from penstock import control, coordinator, crew
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -28,3 +29,27 @@ def test_a_broker_that_is_not_there_is_given_up_in_time():
         penstock.open(topic="orders", bootstrap_servers="127.0.0.1:1", workers=1, initialization_timeout_secs=1)
 
     assert caught.value.retriable
+
+
+def test_why_a_worker_refused_is_heard_after_its_end(monkeypatch):
+    """A worker that says why it cannot start and ends at once, between two looks at it, is no WorkerDied."""
+
+    class Late(crew.ProcessCrew):
+        said = False
+
+        def start(self, starts):
+            """Start nobody."""
+
+        def receive(self, timeout):
+            """Give the one message after the worker was seen dead."""
+            if timeout == 0 and not self.said:
+                self.said = True
+                yield 0, control.Refused("config", "_INVALID_ARG", "two options exclude each other")
+
+        def dead(self):
+            """Tell at once."""
+            return [(0, "ended with exit code 0")]
+
+    monkeypatch.setattr(coordinator, "ProcessCrew", Late)
+    with pytest.raises(penstock.ConfigError, match="exclude"):
+        penstock.open(topic="orders", bootstrap_servers="127.0.0.1:1", workers=1)

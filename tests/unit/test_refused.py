@@ -41,6 +41,8 @@ def refused(batch: Any, *, row: int, name: str = "bad") -> str:
 INTERVAL = pa.month_day_nano_interval()
 UNION = [pa.field("a", pa.int8()), pa.field("b", pa.string())]
 FORMLESS = [
+    pa.decimal128(5, 1001),
+    pa.decimal128(5, -2_000_000_000),
     pa.duration("s"),
     pa.duration("ms"),
     pa.duration("us"),

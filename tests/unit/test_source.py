@@ -250,6 +250,12 @@ def test_slices_and_empty_batches_keep_every_row(counts, start):
     assert rows == whole.slice(start, sum(counts)).to_pylist()
 
 
+def test_an_empty_batch_without_buffers():
+    """A batch of no rows may have columns without any buffer, which pyarrow's own nbytes cannot measure."""
+    empty = pa.record_batch([pa.Array.from_buffers(pa.int32(), 0, [None, None])], ["i"])
+    assert sizes(empty) == [[]]
+
+
 def test_no_batch_is_kept():
     """Once the caller lets go of a streamed batch, the source has no hold on it."""
     seen = []
@@ -886,7 +892,7 @@ def test_standard_input_is_an_ipc_stream(tmp_path):
     assert read_stdin(ipc_file(tmp_path / "b", TABLE, 2).read_bytes()) == str(ROWS)
     assert read_stdin(b"id\n1\n", "-", "csv") == "[{'id': 1}]"
     assert read_stdin(b"", "-", "parquet").startswith("standard input: Parquet cannot be read from a pipe")
-    assert read_stdin(b"").startswith("standard input: cannot be read as Arrow IPC: ")
+    assert read_stdin(b"").startswith("standard input: is empty, an Arrow stream has its columns at least")
     assert read_stdin(b"id\n1\n").startswith("standard input: cannot be read as Arrow IPC: ")
     assert read_stdin(b"", "-", "-", "").startswith("standard input: a pipe can be read only once")
 
@@ -942,3 +948,12 @@ def test_batches_compare_by_what_they_are():
     assert batch == Batch(SCHEMA, "batch", 0, lambda: iter(()))
     with pytest.raises(AttributeError):
         batch.origin = "other"
+
+
+def test_a_column_that_is_missing_has_the_type_of_the_file(tmp_path):
+    """Whether a Parquet column is read as a dictionary is our choice; the user's type is string."""
+    pq.write_table(pa.table({"id": range(1000), "note": ["a", "b"] * 500}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": range(1000)}), tmp_path / "b.parquet")
+    assert "a.parquet has it as string; select" in refusal(
+        [tmp_path / "a.parquet", tmp_path / "b.parquet"], SchemaError
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import signal
 import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ from penstock import _core
 from readback import Log, by_key, read_topic, rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from penstock import Report, Writer
 
 MIB = 1 << 20
@@ -175,6 +179,58 @@ def test_ctrl_c_inside_the_block(mock):
     assert caught.value.report.rows == 100
 
 
+@contextlib.contextmanager
+def alarm(error: type[BaseException], seconds: float) -> Iterator[None]:
+    """Let a signal handler raise the error after so long."""
+
+    def ring(*_: object) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_alarm_that_raises(mock, workers):
+    """An ordinary exception out of a signal handler, amid a chunk, ends the writer: the chunk is never sent again."""
+    writer = opened(mock, workers=workers, key="i", shutdown_timeout_secs=1, memory_bytes=8 * MIB)
+    mock.set_rtt(SLOW_MS)
+    with pytest.raises(TimeoutError), alarm(TimeoutError, 0.3):
+        for first in range(0, 100 * 65536, 65536):
+            writer.write(orders(65536, first))
+    mock.set_rtt(0)
+    with pytest.raises(penstock.WriterClosed):
+        writer.flush()
+    assert max(Counter(message.value for message in read(mock).messages).values(), default=1) == 1
+
+
+def test_ctrl_c_while_reports_come_in(mock):
+    """With workers=0 reports that arrive together with a Ctrl-C are counted, not lost."""
+    writer = opened(mock, workers=0, shutdown_timeout_secs=2)
+    writer.write(orders(10))
+    writer.flush()
+    mock.set_rtt(60)
+    writer.write(orders(10))
+    with pytest.raises(KeyboardInterrupt) as caught, alarm(KeyboardInterrupt, 0.02):
+        writer.flush()
+    assert caught.value.report.rows == 20
+
+
+def test_a_talkative_librdkafka(mock):
+    """A thousand long log lines between two looks are no packet too large for a worker's socket."""
+    topic = "o" * 240
+    mock.create_topic(topic, 4)
+    with opened(mock, topic=topic, key="i", kafka_options={"debug": "all"}) as writer:
+        for first in range(0, 300_000, 50_000):
+            writer.write(orders(50_000, first))
+        assert writer.flush().rows == 300_000
+
+
 def test_a_dropped_writer(mock):
     """A writer that is neither closed nor kept leaves nothing behind."""
     writer = opened(mock, workers=2)
@@ -267,14 +323,14 @@ def test_null_keys_are_counted(mock):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_weights_of_a_large_batch(mock, workers):
-    """Of a batch above 65536 rows a partition gets all deletes before its first insert; weight 0 is skipped."""
-    count = 150_000
+@pytest.mark.parametrize(("count", "memory"), [(150_000, 256 * MIB), (60_000, 16 * MIB)])
+def test_weights_of_a_large_batch(mock, workers, count, memory):
+    """In a batch of several pieces or blocks all deletes come before the first insert; weight 0 is skipped."""
     rng = np.random.default_rng(1)
     weights = rng.integers(-1, 2, count)
     places = rng.integers(0, 4, count)
     batch = pa.record_batch({"p": places, "w": weights, "i": range(count)})
-    with opened(mock, workers=workers, partition_column="p", weight_column="w") as writer:
+    with opened(mock, workers=workers, memory_bytes=memory, partition_column="p", weight_column="w") as writer:
         writer.write(batch)
         report = writer.flush()
     assert report.skipped_rows == int((weights == 0).sum())

@@ -23,6 +23,7 @@ from penstock.cli import flags as flag_reader
 from penstock.cli.output import (
     CannotPrint,
     ReaderLeft,
+    fill_closed_streams,
     flush,
     folded,
     indented,
@@ -42,11 +43,13 @@ if TYPE_CHECKING:
 
     from penstock.cli.progress import Progress
     from penstock.report import Report
+    from penstock.writer import Statistics
 
 __all__ = ["Terminated", "main"]
 
 _EXIT_BUG: Final = 1
 _SAME_SIGNAL_SECS: Final = 0.2
+_PATIENCE_SECS: Final = 5.0  # longer than any start that goes well
 
 
 class Terminated(KeyboardInterrupt):
@@ -58,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     argv  the words after `penstock`; None takes them from the process
     """
+    fill_closed_streams()
     use_utf8()
     with _signals_as_exceptions():
         try:
@@ -107,8 +111,14 @@ def _write(flags: argparse.Namespace) -> None:
     with (
         open_source(sources, input_format=flags.input_format) as source,
         _progress(loaded.topic, source.rows) as progress,
+        _patience(loaded.topic, loaded.kafka["bootstrap.servers"], loaded.initialization_timeout_secs) as started,
     ):
-        report = write_source(source, loaded, progress)
+
+        def show(counts: Statistics) -> None:
+            started()
+            progress(counts)
+
+        report = write_source(source, loaded, show)
     _put_report(report, as_json=flags.json)
 
 
@@ -240,6 +250,31 @@ def _progress(topic: str, total_rows: int | None) -> Progress:
     from penstock.cli.progress import Progress  # noqa: PLC0415 - only when rows are written
 
     return Progress(topic, total_rows)
+
+
+@contextlib.contextmanager
+def _patience(topic: str, brokers: str, limit: int) -> Iterator[Callable[[], None]]:
+    """Say once, after some seconds without a row written, what is waited for; yields what to call when rows flow.
+
+    By an alarm signal: a thread of ours in this process would be one more thing to end (DESIGN.md).
+    """
+
+    def remind(_: int, __: FrameType | None) -> None:
+        say(f"{topic}: nothing written yet; a broker at {brokers} or the topic may take up to {limit} s to answer")
+
+    def stop() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = signal.signal(signal.SIGALRM, remind)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE_SECS)
+    try:
+        yield stop
+    finally:
+        stop()
+        signal.signal(signal.SIGALRM, before)
 
 
 def _show_log() -> None:

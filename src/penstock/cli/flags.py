@@ -32,7 +32,7 @@ flags:
 
 for example:
   penstock write day.parquet --topic orders --bootstrap-servers localhost:9092
-  penstock preview day.parquet --limit 2
+  penstock preview day.parquet --key id --limit 2
 
 exit codes:
   0  every row acknowledged         3  a source or a row that cannot be read
@@ -128,7 +128,11 @@ def _add_settings(parser: _Parser) -> None:
     from penstock.config import SETTINGS  # noqa: PLC0415 - --version and the first help do without
 
     parser.add_argument("sources", metavar="SOURCE", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--input-format", choices=_INPUT_FORMATS, help="of all sources, whatever their names end in")
+    parser.add_argument(
+        "--input-format",
+        metavar="NAME",
+        help=f"of all sources, whatever their names end in: {', '.join(_INPUT_FORMATS)}",
+    )
     parser.add_argument("--config", metavar="FILE", help="the connector's JSON object; flags go before it")
     parser.add_argument(
         "-X",
@@ -174,6 +178,10 @@ def parse(arguments: list[str]) -> tuple[str, argparse.Namespace]:
         what = "flag" if wrong.startswith("-") else "argument"
         hint = did_you_mean(wrong, known) or f"; `{parser.prog} --help` lists the flags"
         raise ConfigError(f"{name}: there is no {what} {shown(wrong)}{hint}")
+    wanted = getattr(flags, "input_format", None)
+    if wanted is not None and wanted not in _INPUT_FORMATS:  # not by argparse, which does not know the nearest
+        hint = did_you_mean(wanted, _INPUT_FORMATS)
+        raise ConfigError(f"--input-format: found {shown(wanted)}, allowed: {', '.join(_INPUT_FORMATS)}{hint}")
     return name, flags
 
 

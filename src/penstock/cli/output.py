@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CannotPrint",
     "ReaderLeft",
+    "fill_closed_streams",
     "flush",
     "folded",
     "indented",
@@ -43,6 +44,18 @@ class CannotPrint(Exception):  # noqa: N818 - the name is what happened
 
 class ReaderLeft(Exception):  # noqa: N818 - the name is what happened
     """Nobody reads standard output any more, as with `penstock preview … | head`."""
+
+
+def fill_closed_streams() -> None:
+    """Open on /dev/null what was closed with <&- or >&-: the arena would else take that number.
+
+    A worker's own standard streams would then be laid over it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:  # the lowest free number is this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def use_utf8() -> None:

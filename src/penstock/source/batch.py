@@ -61,8 +61,10 @@ def piece_rows(rows: int, size: int) -> int:
 def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Cut a RecordBatch into pieces, without copying."""
     rows: int = batch.num_rows
+    if rows == 0:  # its columns may lack their buffers, and pyarrow's nbytes reads them all the same
+        return
     step = piece_rows(rows, _bytes(batch))
-    if 0 < rows <= step:
+    if rows <= step:
         yield batch
         return
     for start in range(0, rows, step):
@@ -125,7 +127,7 @@ def _refuse_names(expected: pa.Schema, found: pa.Schema, expected_in: str, found
     advice = "select the same columns in the same order, or write them apart"
     for name in old:
         if name not in new:
-            kind = str(expected.field(old.index(name)).type)
+            kind = _type_text(expected.field(old.index(name)).type)
             raise SchemaError(
                 f'{found_in}: column "{name}" is missing, {expected_in} has it as {kind}; {advice}',
                 source=found_in,
@@ -135,7 +137,7 @@ def _refuse_names(expected: pa.Schema, found: pa.Schema, expected_in: str, found
             )
     for name in new:
         if name not in old:
-            kind = str(found.field(new.index(name)).type)
+            kind = _type_text(found.field(new.index(name)).type)
             raise SchemaError(
                 f'{found_in}: column "{name}" ({kind}) is new, {expected_in} does not have it; {advice}',
                 source=found_in,
@@ -166,7 +168,12 @@ def _sql_type(column: pa.Field) -> str | None:
 
 def _text(column: pa.Field) -> str:
     sql_type = _sql_type(column)
-    return str(column.type) + (f" with sql_type {sql_type}" if sql_type else "")
+    return _type_text(column.type) + (f" with sql_type {sql_type}" if sql_type else "")
+
+
+def _type_text(kind: pa.DataType) -> str:
+    """Name the type as its owner would: whether a Parquet column is read as a dictionary is our choice."""
+    return _type_text(kind.value_type) if pa.types.is_dictionary(kind) else str(kind)
 
 
 def _meaning(column: pa.Field) -> tuple[Any, ...]:

@@ -233,10 +233,14 @@ def _piped_stream(place: Place) -> Opened:
             pipe.peek(6)[:6] == b"ARROW1"
         ):  # an IPC file is this, two bytes, a stream, and an index that a pipe can do without
             pipe.read(8)
-        reader = pa.ipc.open_stream(pa.PythonFile(pipe, "r"))
+        reader = pa.ipc.open_stream(pa.PythonFile(pipe, "r")) if pipe.peek(1) else None
     except BaseException:
         pipe.close()
         raise
+    if reader is None:
+        pipe.close()
+        why = "is empty, an Arrow stream has its columns at least; look at the command before the pipe"
+        raise SourceError(f"{place.origin}: {why}", source=place.origin)
     return Opened(reader.schema, None, partial(_ipc_stream, reader, place.origin), pipe.close)
 
 
