@@ -21,7 +21,7 @@ from pathlib import Path
 
 from penstock.errors import ConfigError
 
-__all__ = ["Arena", "available_memory"]
+__all__ = ["Arena", "above_standard", "available_memory"]
 
 _ALIGNMENT = 64  # a cache line
 # Memory is reserved in slices before it is touched: where it runs out fallocate says so, a plain first touch is SIGBUS.
@@ -37,7 +37,7 @@ class Arena:
 
     def __init__(self, size: int) -> None:
         self.size = min(size, max(available_memory() // 2, _SLICE_BYTES))
-        self.fd = os.memfd_create("penstock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self.fd = above_standard(os.memfd_create("penstock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
         try:
             os.ftruncate(self.fd, self.size)
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
@@ -121,6 +121,18 @@ class Arena:
                 return False  # what is in use will be freed, and reused
             self._reserved = upto
         return True
+
+
+def above_standard(fd: int) -> int:
+    """Return the same file under a number above 2, closing the old one where it moved.
+
+    A caller without standard streams (a daemon) gets low numbers, and a worker's own streams would be laid over them.
+    """
+    if fd > 2:  # noqa: PLR2004
+        return fd
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return moved
 
 
 def available_memory() -> int:

@@ -357,8 +357,8 @@ class Coordinator:
             unknown_rows=ledger.unknown,
             skipped_rows=ledger.skipped,
             null_keys=ledger.null_keys,
-            startup_seconds=self.startup_seconds,
-            seconds=max(seconds, 0.0),
+            startup_seconds=round(self.startup_seconds, 6),
+            seconds=round(max(seconds, 0.0), 6),
             partitions=tuple(
                 PartitionReport(
                     self._config.topic,

@@ -21,6 +21,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from penstock import control
+from penstock.arena import above_standard
 from penstock.worker import Work
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class ProcessCrew:
     def start(self, starts: list[control.Start]) -> None:
         """Start the processes, all at once; each then reads its configuration."""
         for worker in range(self.size):
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
+            ours, low = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with socket.socket(fileno=above_standard(low.detach())) as theirs:
                 ours.setblocking(False)
                 self._channels.append(ours)
                 command = [

@@ -78,6 +78,7 @@ class Planner:
 
         Raises ConfigError for a column that a setting names in vain, SchemaError for one that has no form in JSON.
         """
+        schema = schema.remove_metadata()  # of the schema as a whole: it changes nothing; that of fields stays
         for known, plan in self._plans:
             if known is schema or known.equals(schema, check_metadata=True):
                 return plan

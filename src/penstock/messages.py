@@ -82,7 +82,8 @@ def _preview(source: Source, planner: Planner, config: Config, partitions: int) 
 
 def _messages(plan: Plan, batch: Batch, sticky: int) -> Iterator[tuple[int, bytes | None, bytes]]:
     whole = pa.Table.from_batches(batch.pieces(), batch.schema).combine_chunks().to_batches()
-    for piece in whole:
+    first_row = batch.first_row
+    for piece in whole:  # one, unless its strings are too long for 32-bit offsets
         read = plan.read(piece)
         count = read.dictionaries
         # Beside one another in a buffer of our own: what the arena is to the workers.
@@ -93,9 +94,7 @@ def _messages(plan: Plan, batch: Batch, sticky: int) -> Iterator[tuple[int, byte
             selection = plan.selector.select(read, 0, read.rows, "both", sticky)
         except _core.RowError as error:
             row, column, text = error.args
-            raise row_error(batch.origin, batch.first_row + row, column, text) from None
-        if not selection.rows:
-            continue
+            raise row_error(batch.origin, first_row + row, column, text) from None
         memory = bytearray(sum(sizes) + size + selection.nbytes + 64 * (count + 3))
         arena = _core.address_of(memory)
         position = -arena % 64
@@ -112,4 +111,5 @@ def _messages(plan: Plan, batch: Batch, sticky: int) -> Iterator[tuple[int, byte
         except _core.RowError as error:
             yield from error.messages
             row, column, text = error.args
-            raise row_error(batch.origin, batch.first_row + row, column, text) from None
+            raise row_error(batch.origin, first_row + row, column, text) from None
+        first_row += read.rows

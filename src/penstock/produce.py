@@ -19,6 +19,7 @@ __all__ = ["connect", "make_producer"]
 # A broker may create the topic on being asked for it; how long to wait for that.
 TOPIC_WAIT_SECS = 5.0
 _FIRST_STEP_SECS = 0.5
+_LONGEST_STEP_SECS = 8.0  # with workers=0 also how late Ctrl-C may be served
 _UNKNOWN_TOPIC = {-188, 3, 5}  # _UNKNOWN_TOPIC, UNKNOWN_TOPIC_OR_PART, LEADER_NOT_AVAILABLE
 _NO_BROKER = {-185, -195, -187}  # _TIMED_OUT, _TRANSPORT, _ALL_BROKERS_DOWN
 _CONFIG_TEXT = "librdkafka refuses the configuration: "
@@ -55,7 +56,7 @@ def connect(producer: _core.Producer, start: Start) -> Ready | Refused:
     while True:
         left = max(0.001, deadline - time.monotonic())
         partitions, code = producer.partitions(int(min(step, left) * 1000))
-        step *= 2
+        step = min(2 * step, _LONGEST_STEP_SECS)
         producer.poll(0)  # lets librdkafka tell its errors
         if code == 0:
             producer.partitions(int(min(step, left) * 1000))

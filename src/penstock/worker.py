@@ -97,7 +97,10 @@ class Work:
 def main(socket_fd: int, arena_fd: int) -> None:
     """Run one worker process until it is told to stop, or until its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to answer
-    start = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=control.Start)
+    try:
+        start = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=control.Start)
+    except msgspec.DecodeError:  # the caller was killed before it had said all of it
+        os._exit(3)
     channel = socket.socket(fileno=socket_fd)
     _watch_parent(start.parent_pid, socket_fd)
     memory = mmap.mmap(arena_fd, start.arena_bytes)

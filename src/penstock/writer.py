@@ -74,6 +74,7 @@ class Writer:
         self._schema = schema
         self._tick: Callable[[Statistics], None] | None = None
         self._ticked = 0.0
+        self._report: Report | None = None  # the last one, for calls after the end
         self._open = False
         # The columns are checked before any process is started; the partitions do not matter to that.
         if schema is not None:
@@ -133,7 +134,8 @@ class Writer:
                 self._progress()
                 self._coordinator.raise_failure()
                 if self._coordinator.ledger.idle:
-                    return self._coordinator.report()
+                    self._report = self._coordinator.report()
+                    return self._report
         except BaseException as error:
             self._abandon(error)
             raise
@@ -183,7 +185,7 @@ class Writer:
 
     def _check_open(self) -> None:
         if not self._open:
-            raise WriterClosed("the writer is closed; open another one")
+            raise WriterClosed("the writer is closed; open another one", report=self._report)
 
     def _write_source(self, source: Source, deadline: float | None) -> None:
         batches = source.batches()
@@ -254,7 +256,7 @@ class Writer:
             coordinator.drain(time.monotonic() + self._config.writer.shutdown_timeout_secs)
         finally:
             coordinator.give_up()
-            report = coordinator.report()
+            self._report = report = coordinator.report()
             if isinstance(error, (PenstockError, KeyboardInterrupt)):
                 _attach(error, report)
             else:
