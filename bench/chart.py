@@ -5,6 +5,7 @@ SVG is written by hand; PNG needs Pillow (dependency group `bench`) and is left 
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-WIDTH, ROW, TOP, LEFT, RIGHT = 900, 30, 64, 270, 150
+WIDTH, ROW, TOP, LEFT, RIGHT = 900, 30, 80, 270, 150
 SCALE = 2  # pixels of the PNG per unit: sharp on dense screens
 COLOURS = {"naive": "#9aa0a6", "ours": "#1a6fb5", "floor": "#d9b36c"}
 INK, PALE = "#202124", "#5f6368"
@@ -62,7 +63,7 @@ def steps(title: str, note: str, bars: Sequence[Bar]) -> tuple[int, list[Box | T
     drawn: list[Box | Text] = [
         Box(0, 0, WIDTH, height, "#ffffff"),
         Text(16, 22, title, 17, INK),
-        Text(16, 46, note, 12, PALE),
+        *(Text(16, 44 + 15 * at, line, 11, PALE) for at, line in enumerate(textwrap.wrap(note, 130))),
     ]
     for number, bar in enumerate(bars):
         middle = TOP + ROW * number + ROW / 2

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "decimal.hpp"
 #include "number.hpp"
@@ -13,7 +12,6 @@ namespace penstock {
 namespace {
 
 constexpr size_t lead_pad = 32;
-constexpr int32_t most_scale = 1000;
 
 // Above these a dictionary is not worth keeping encoded: its values hardly repeat, and the memory would not be ours to take.
 constexpr size_t most_dictionary_values = size_t{1} << 20;
@@ -474,46 +472,5 @@ int compare_keys(const Type& type, const Array& a, int64_t i, int64_t j) {
     }
   }
 }
-
-namespace {
-
-std::string refusal(const Type& type, int depth) {
-  if (depth > 64) return "is nested more than 64 levels deep";
-  if (type.dictionary) return refusal(*type.dictionary, depth + 1);
-  if (type.kind == Kind::unsupported) {
-    const std::string& f = type.format;
-    if (f.compare(0, 2, "tD") == 0) return "is a duration";
-    if (f.compare(0, 2, "ti") == 0) return "is an INTERVAL";
-    if (f.compare(0, 2, "+u") == 0) return "is a union";
-    return "has an Arrow type (format \"" + f + "\") that this version does not know";
-  }
-  if (type.kind == Kind::map) {
-    const Type& key = value_type(type.children[0].children[0]);
-    const bool spelled = key.kind == Kind::boolean || key.is_integer() || (key.kind >= Kind::float16 && key.kind <= Kind::float64) ||
-                         (key.is_string() && key.meaning != Meaning::variant) || key.meaning == Meaning::uuid ||
-                         (key.kind >= Kind::date32 && key.kind <= Kind::timestamp);
-    if (!spelled) return "is a map whose keys are no strings, numbers, booleans, times or UUIDs";
-  }
-  // Arrow allows any scale of 32 bits; digits that are not there would fill gigabytes.
-  const bool is_decimal = type.kind >= Kind::decimal32 && type.kind <= Kind::decimal256;
-  if (is_decimal && (type.scale > most_scale || type.scale < -most_scale)) {
-    return "is a decimal of scale " + std::to_string(type.scale) + ", beyond " + std::to_string(most_scale);
-  }
-  if (type.kind == Kind::structure) {
-    std::set<std::string> names;
-    for (const Type& child : type.children) {
-      if (!names.insert(child.name).second) return "holds two fields called \"" + child.name + "\"";
-    }
-  }
-  for (const Type& child : type.children) {
-    const std::string why = refusal(child, depth + 1);
-    if (!why.empty()) return why.compare(0, 3, "is ") == 0 && depth < 64 ? "holds a value that " + why : why;
-  }
-  return "";
-}
-
-}  // namespace
-
-std::string json_refusal(const Type& type) { return refusal(type, 0); }
 
 }  // namespace penstock
