@@ -152,10 +152,14 @@ int main(int argc, char** argv) {
     sender.rk = k.make(kProducer, conf, why, sizeof why);
     if (sender.rk == nullptr) fail("rd_kafka_new", why);
     sender.topic = k.topic_new(sender.rk, topic, nullptr);
-    const rd_kafka_metadata* found = nullptr;
-    const int error = k.metadata(sender.rk, 0, sender.topic, &found, 10000);
-    if (error != 0) fail("rd_kafka_metadata", k.err2str(error));
-    k.metadata_destroy(found);
+    // Twice, as penstock does: only the second answer makes librdkafka fetch its producer id at once. With one, the floor
+    // would wait 0.45 s inside the stopwatch.
+    for (int asked = 0; asked < 2; ++asked) {
+      const rd_kafka_metadata* found = nullptr;
+      const int error = k.metadata(sender.rk, 0, sender.topic, &found, 10000);
+      if (error != 0) fail("rd_kafka_metadata", k.err2str(error));
+      k.metadata_destroy(found);
+    }
   }
 
   const double startup = since(begun);
