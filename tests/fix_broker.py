@@ -136,7 +136,8 @@ def new_topic(kafka: Kafka, request: pytest.FixtureRequest) -> Iterator[Callable
 def pytest_report_header() -> list[str]:
     try:
         import penstock
-        from penstock import _core, kafka_options
+        from penstock import _core
+        from penstock.config import kafka_options
 
         kafka_options.load_librdkafka()
         core = f"penstock {penstock.__version__}, core {_core.version()} ({_core.build()})"
