@@ -4,13 +4,11 @@
 Types and meanings are in _core.pyi. Every call that works on rows releases the interpreter lock.
 """
 
-cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdio cimport FILE, fclose, fflush
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
-from libcpp.map cimport map as cmap
 from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
 from libcpp.string cimport string
 from libcpp.utility cimport move, pair
