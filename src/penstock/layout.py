@@ -13,7 +13,7 @@ import msgspec
 
 from penstock import _core
 
-__all__ = ["FormatLayout", "JsonKey", "JsonLayout", "KeyLayout", "Layout", "Packing", "RawKey", "make_packer"]
+__all__ = ["CsvLayout", "FormatLayout", "JsonKey", "JsonLayout", "KeyLayout", "Layout", "Packing", "RawKey", "make_packer"]
 
 
 class Packing(msgspec.Struct, array_like=True, frozen=True):
@@ -39,6 +39,17 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     columns: tuple[int, ...]
 
 
+class CsvLayout(msgspec.Struct, array_like=True, frozen=True, tag="csv"):
+    """Rows as lines of CSV of these columns, in this order; see src/core/csv.hpp."""
+
+    columns: tuple[int, ...]
+    delimiter: str
+    weight: bool
+    quoting: Literal["necessary", "always", "strings"]
+    null_text: str
+    nested_json: bool
+
+
 class JsonKey(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     """A key that is a JSON object of these columns."""
 
@@ -51,7 +62,7 @@ class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
     column: int
 
 
-FormatLayout = JsonLayout
+FormatLayout = JsonLayout | CsvLayout
 KeyLayout = JsonKey | RawKey
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import JsonFormat
+from penstock.config import CsvFormat, JsonFormat
 from penstock.errors import ConfigError, SchemaError
+from penstock.formats.csv import plan_csv
 from penstock.layout import JsonLayout, Packing
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ def _plan_json(context: Context) -> Form:
     return Form(JsonLayout(context.columns), Packing("array" if form.array else "lines", form.buffer_size_records))
 
 
-_PLANNERS: Final[dict[type, Callable[[Context], Form]]] = {JsonFormat: _plan_json}
+def _plan_csv(context: Context) -> Form:
+    return Form(*plan_csv(context))
+
+
+_PLANNERS: Final[dict[type, Callable[[Context], Form]]] = {JsonFormat: _plan_json, CsvFormat: _plan_csv}
 
 
 def _refuse(context: Context, columns: set[int]) -> None:
