@@ -106,7 +106,7 @@ inline char* write_clock(char* to, uint32_t second, uint32_t nanos) {
 
 // `value` in units of which a second has `per_second`; `Per` is a constant so that the divisions are multiplications.
 template <int64_t Per>
-inline char* write_moment(char* to, int64_t value, bool zoned, DayTexts& known) {
+inline char* write_timestamp(char* to, int64_t value, bool zoned, DayTexts& known) {
   int64_t second = value / Per;
   int64_t rest = value % Per;
   if (rest < 0) {
@@ -119,6 +119,7 @@ inline char* write_moment(char* to, int64_t value, bool zoned, DayTexts& known) 
     of_day += 86400;
     day -= 1;
   }
+  *to++ = '"';
   to = write_day(to, day, known);
   *to++ = ' ';
   to = write_clock(to, static_cast<uint32_t>(of_day), static_cast<uint32_t>(rest * (1000000000 / Per)));
@@ -126,14 +127,6 @@ inline char* write_moment(char* to, int64_t value, bool zoned, DayTexts& known) 
     std::memcpy(to, "+00:00", 6);
     to += 6;
   }
-  return to;
-}
-
-// The same between quotation marks.
-template <int64_t Per>
-inline char* write_timestamp(char* to, int64_t value, bool zoned, DayTexts& known) {
-  *to++ = '"';
-  to = write_moment<Per>(to, value, zoned, known);
   *to++ = '"';
   return to;
 }

@@ -1,6 +1,7 @@
 #include "json.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "decimal.hpp"
 #include "number.hpp"
@@ -18,6 +19,18 @@ constexpr size_t most_dictionary_bytes = size_t{16} << 20;
 
 char* chars(uint8_t* p) { return reinterpret_cast<char*>(p); }
 uint8_t* bytes(char* p) { return reinterpret_cast<uint8_t*>(p); }
+
+// Float16 to the float32 that equals it.
+float widen(uint16_t h) {
+  const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
+  const uint32_t exponent = (h >> 10) & 31;
+  const uint32_t mantissa = h & 0x3ff;
+  if (exponent == 0) return std::copysign(std::ldexp(static_cast<float>(mantissa), -24), sign != 0 ? -1.0f : 1.0f);
+  const uint32_t word = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | (mantissa << 13);
+  float f;
+  std::memcpy(&f, &word, 4);
+  return f;
+}
 
 // Room for the value alone; kinds of no fixed size ask when they are written and need only a little here.
 size_t value_room(const Type& t) {
