@@ -46,6 +46,12 @@ _INTEGERS: Final = {
     pa.uint32(): "int64",
     pa.uint64(): "string",
 }
+_SCALARS: Final = (
+    (types.is_boolean, {"type": "boolean"}),
+    (types.is_float64, {"type": "double"}),
+    (types.is_floating, {"type": "float"}),
+    (types.is_date, {"type": "int32", "name": f"{_CONNECT}.Date"}),
+)
 _SOURCE_FIELDS: Final = (
     ("version", "string", False),
     ("connector", "string", False),
@@ -137,14 +143,17 @@ def make_envelope(
         if images is not None:
             own = context.schema.field(images.before).type
             before = [connect_fields(own.field(at), style, told=told) for at in columns]
-        elif told or context.changes.mode == "op":  # deletes and updates bring a row before; weights do too, see 5.6 [Q]
+        elif (
+            told or context.changes.mode == "op"
+        ):  # deletes and updates bring a row before; weights do too, see 5.6 [Q]
             before = fields
         value_text = f'"schema":{_dump(_value_schema(config, fields, before))},'
         key_fields = [connect_fields(rows.field(at), style, told=told) for at in keys]
         key_schema = {"type": "struct", "fields": key_fields, "name": f"{config.topic}.Key" if told else "Key"}
         key_text = f'"schema":{_dump(key_schema)},'
     places = (-1, -1) if images is None else (images.before, images.after)
-    layout = JsonLayout(columns, *_texts(config, value_text), style, *places)
+    insert, delete, update, upsert = _texts(config, value_text)
+    layout = JsonLayout(columns, insert, delete, update, upsert, style, *places)
     return layout, JsonKey(keys, style, *places, prefix=f'{{{key_text}"payload":', suffix="}")
 
 
@@ -178,9 +187,7 @@ def _texts(config: Config, schema: str) -> list[tuple[str, ...]]:
     ]
 
 
-def _value_schema(
-    config: Config, after: list[dict[str, Any]], before: list[dict[str, Any]] | None
-) -> dict[str, Any]:
+def _value_schema(config: Config, after: list[dict[str, Any]], before: list[dict[str, Any]] | None) -> dict[str, Any]:
     """Return the schema of a value; without `before` the connector's."""
     told = config.writer.debezium_source
     row_name = {"name": f"{config.topic}.Value"} if told else {}
@@ -226,7 +233,7 @@ def _described(field: pa.Field, style: JsonStyle, *, told: bool) -> dict[str, An
     if _is_list(kind):
         item = kind.value_field
         return {"type": "array", "items": {**_described(item, style, told=told), "optional": item.nullable}}
-    if _is_binary(kind) and (field.metadata or {}).get(b"sql_type") != b"UUID":
+    if _is_binary(kind) and not _is_uuid(kind, field):
         if told and not style.binary_base64:  # the payload is a list of numbers up to 255
             return {"type": "array", "items": {"type": "int16", "optional": False}}
         return {"type": "bytes"}
@@ -234,42 +241,31 @@ def _described(field: pa.Field, style: JsonStyle, *, told: bool) -> dict[str, An
 
 
 def _scalar(kind: pa.DataType, style: JsonStyle, *, told: bool) -> dict[str, Any]:
-    if types.is_boolean(kind):
-        return {"type": "boolean"}
     if kind in _INTEGERS:
         return {"type": _INTEGERS[kind]}
-    if types.is_floating(kind):
-        return {"type": "double" if types.is_float64(kind) else "float"}
-    if types.is_date(kind):
-        return {"type": "int32", "name": f"{_CONNECT}.Date"}
+    for is_kind, described in _SCALARS:
+        if is_kind(kind):
+            return dict(described)
     if types.is_time(kind):  # Connect's own Time is an int32
         return {"type": "int32" if told else "int64", "name": f"{_CONNECT}.Time"}
-    if types.is_timestamp(kind):
-        if style.iso_timestamps:
-            return {"type": "string"}
-        if kind.tz is not None and not told:
-            return {"type": "int64"}
-        return {"type": "int64", "name": f"{_CONNECT}.Timestamp"}
+    if types.is_timestamp(kind) and not style.iso_timestamps:
+        return {"type": "int64", "name": f"{_CONNECT}.Timestamp"} if told or kind.tz is None else {"type": "int64"}
     return {"type": "string"}  # decimals, texts, UUIDs, VARIANT, nulls
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return (
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_binary_view(kind)
-        or types.is_fixed_size_binary(kind)
-    ) and not types.is_decimal(kind)
+    forms = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+    return any(is_form(kind) for is_form in forms)
+
+
+def _is_uuid(kind: pa.DataType, field: pa.Field) -> bool:
+    marked = (field.metadata or {}).get(b"sql_type") == b"UUID"
+    return bool(marked and types.is_fixed_size_binary(kind) and kind.byte_width == 16)  # noqa: PLR2004 - of a UUID
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return (
-        types.is_list(kind)
-        or types.is_large_list(kind)
-        or types.is_fixed_size_list(kind)
-        or types.is_list_view(kind)
-        or types.is_large_list_view(kind)
-    )
+    forms = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
+    return any(is_form(kind) for is_form in forms)
 
 
 def _dump(value: object) -> str:
