@@ -105,9 +105,7 @@ def test_any_schema(batches, update_format, flavor, array, omit_nulls):
         stream = stream and (stream[0] if array else stream)["__stream_id"]
         for number, (row, verb) in enumerate(events):
             comma = "" if rows[row] == "{}" else ","
-            text = (
-                f'{rows[row][:-1]}{comma}"__action":"{verb}","__stream_id":{stream},"__seq_number":{number}}}'
-            )
+            text = f'{rows[row][:-1]}{comma}"__action":"{verb}","__stream_id":{stream},"__seq_number":{number}}}'
             expected.append((None, framed(text, array=array)))
     assert made == expected
 

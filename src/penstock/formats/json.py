@@ -63,7 +63,7 @@ def plan(context: Context) -> Form:
         tombstones=writer.tombstones,
     )
     if form.update_format == "debezium":
-        images = find_images(context.schema, context.columns, writer)
+        images = find_images(context.schema, context.columns, writer, keyed=form.key_fields is not None)
         rows = context.schema if images is None else images.rows
         columns = _value_columns(context, keys) if images is None else tuple(range(len(rows)))
         _refuse(context, style, columns if images is None else (images.before, images.after))
