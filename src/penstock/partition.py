@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from penstock.columns import find_column, find_integers, find_text
-from penstock.layout import JsonKey, RawKey
+from penstock.columns import find_column, find_integers
+from penstock.layout import JsonKey
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from penstock.config import WriterConfig
     from penstock.layout import KeyLayout
 
-__all__ = ["Placement", "find_key", "find_placement"]
+__all__ = ["Placement", "find_placement"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,3 @@ def find_placement(schema: pa.Schema, writer: WriterConfig) -> Placement:
         else find_integers(schema, writer.partition_column, "partition_column"),
         partitioner=writer.partitioner,
     )
-
-
-def find_key(schema: pa.Schema, writer: WriterConfig) -> KeyLayout | None:
-    """Find the columns of the message key; ConfigError for one that is missing or of a type that cannot serve."""
-    if not writer.key:
-        return None
-    if writer.key_format == "json":
-        return JsonKey(tuple(find_column(schema, name, "key") for name in writer.key))
-    return RawKey(find_text(schema, writer.key[0], f"key with key_format={writer.key_format}"))
