@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import uuid
 from collections import defaultdict
@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, TopicPartition
 from hypothesis import given
-from hypothesis import strategies as st
 
 import oracles
 import penstock
@@ -121,7 +120,7 @@ def flat(kind: pa.DataType) -> bool:
 
 @given(batches=strategies.batches(strategies.types(1).filter(flat)))
 def test_headers_of_any_column(batches):
-    """A column is a header of its name: strings and bytes as they are, other values as in JSON, null without a value."""
+    """A column is a header of its name: strings and bytes as they are, other values as in JSON, null without one."""
     names = batches[0].schema.names
     if "" in names:
         return
@@ -170,8 +169,8 @@ def test_timestamps(kind, values):
 
 def test_dates_as_timestamps():
     """A date is its midnight in UTC."""
-    day = datetime.date(2023, 11, 14)
-    midnight = int(datetime.datetime(2023, 11, 14, tzinfo=datetime.timezone.utc).timestamp() * 1000)
+    day = dt.date(2023, 11, 14)
+    midnight = int(dt.datetime(2023, 11, 14, tzinfo=dt.timezone.utc).timestamp() * 1000)
     for kind in (pa.date32(), pa.date64()):
         batch = pa.record_batch({"d": pa.array([day, None], kind)})
         assert [m.timestamp for m in previewed(batch, timestamp_column="d")] == [midnight, None]
