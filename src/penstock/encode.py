@@ -7,6 +7,7 @@ different plans for the same output.
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from penstock import _core
@@ -32,20 +33,22 @@ class Plan:
     number     counts from 0 within one writer; workers know the layout by it
     """
 
-    def __init__(self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int) -> None:
+    def __init__(
+        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, stream_id: int
+    ) -> None:
         self.number = number
         writer = config.writer
         spec = _core.schema_spec(schema.__arrow_c_schema__())
         self.core = _core.Schema(spec)
         self.changes: Changes = find_changes(schema, writer)
-        self.placement: Placement = find_placement(schema, writer)
+        self.placement: Placement = find_placement(schema, self.core, writer)
         key = find_key(schema, self.core, writer)
         fields = find_fields(schema, self.core, writer, self.placement.partition_column)
         left_out = {self.changes.column, self.placement.partition_column, *columns_left_out(fields)}
         if not writer.key_in_value:
             left_out.update(key_columns(schema, writer))
         columns = tuple(at for at in range(len(schema)) if at not in left_out)
-        form = plan_form(Context(schema, self.core, config, columns, self.changes))
+        form = plan_form(Context(schema, self.core, config, columns, self.changes, stream_id))
         key = form.key or key
         if key is None and writer.tombstone_column is not None:
             raise ConfigError(
@@ -84,6 +87,7 @@ class Planner:
         self._config = config
         self._partitions = partitions
         self._workers = workers
+        self._stream_id = secrets.randbelow(2**63 - 1)  # one for all schemas, and so for all workers
         self._plans: list[tuple[pa.Schema, Plan]] = []
 
     def plan(self, schema: pa.Schema) -> Plan:
@@ -95,6 +99,6 @@ class Planner:
         for known, plan in self._plans:
             if known is schema or known.equals(schema, check_metadata=True):
                 return plan
-        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers)
+        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, self._stream_id)
         self._plans.insert(0, (schema, plan))
         return plan

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.columns import find_column, find_suitable
+from penstock.errors import SchemaError
 from penstock.layout import BigEndianKey, JsonKey, RawKey
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from penstock.config import WriterConfig
     from penstock.layout import KeyLayout
 
-__all__ = ["find_key", "key_columns"]
+__all__ = ["find_key", "json_key", "key_columns"]
 
 
 def find_key(schema: pa.Schema, core: _core.Schema, writer: WriterConfig) -> KeyLayout | None:
@@ -29,11 +30,25 @@ def find_key(schema: pa.Schema, core: _core.Schema, writer: WriterConfig) -> Key
     if not writer.key or writer.key_format == "avro":
         return None
     if writer.key_format == "json":
-        return JsonKey(key_columns(schema, writer))
+        return json_key(schema, core, writer.key, "key")
     setting = f"key with key_format={writer.key_format}"
     if writer.key_format == "big_endian":
         return BigEndianKey(tuple(find_suitable(schema, core, name, setting, "big_endian_key") for name in writer.key))
     return RawKey(find_suitable(schema, core, writer.key[0], setting, "raw_key"))
+
+
+def json_key(schema: pa.Schema, core: _core.Schema, names: tuple[str, ...], setting: str) -> JsonKey:
+    """Return a key that is a JSON object; SchemaError for a column without a form in JSON."""
+    columns = tuple(find_column(schema, name, setting) for name in names)
+    for name, at in zip(names, columns, strict=True):
+        why = core.refusal(at)
+        if why:
+            raise SchemaError(
+                f'{setting}: column "{name}" {why} ({str(schema.field(at).type)[:200]}), which has no form in JSON; '
+                "cast it, or name another",
+                column=name,
+            )
+    return JsonKey(columns)
 
 
 def key_columns(schema: pa.Schema, writer: WriterConfig) -> tuple[int, ...]:

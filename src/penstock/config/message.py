@@ -51,16 +51,13 @@ def _check_key(form: Any, name: str, writer: WriterConfig) -> None:  # noqa: ANN
         )
     if writer.key_format in {"avro", "big_endian"} and not writer.key:
         raise ConfigError(f"key_format={writer.key_format} needs key; name its columns, or leave it out")
-    if not writer.key_in_value and not writer.key:
+    if not writer.key_in_value and not writer.key and not getattr(form, "key_fields", None) and name != "avro":
         raise ConfigError("key_in_value=False needs key: it leaves the columns of the key out of the value")
-    for member in ("key_fields", "key_mode"):
-        value = getattr(form, member, None)
-        if writer.key and value not in (None, (), "none"):
-            told = value if isinstance(value, str) else ",".join(value)
-            raise ConfigError(
-                f"key={','.join(writer.key)} and {member}={told} of format {name}, {form.update_format}, both make the "
-                "message key; give one of them"
-            )
+    if writer.key and getattr(form, "key_mode", None) == "key_fields":
+        raise ConfigError(
+            f"key={','.join(writer.key)} and key_mode=key_fields of format {name} both make the message key; give one "
+            "of them"
+        )
 
 
 def _check_topics(writer: WriterConfig, given: Mapping[str, Given]) -> None:
