@@ -15,7 +15,7 @@ from libcpp.utility cimport move, pair
 from libcpp.vector cimport vector
 
 from core cimport (
-    Array, ArrowArray, ArrowSchema, ChangeMode, Chunk, ChunkPlace, ChunkResult, Collector, CPacker, CProducer, CSelection, CSelector,
+    Array, ArrowArray, ArrowSchema, CChangeReader, CConsolidator, CSource, ChangeColumns, ChangeMode, Verdict, add_changes, finish_changes, Chunk, ChunkPlace, ChunkResult, Collector, CPacker, CProducer, CSelection, CSelector,
     DictionaryRef, ErrorCount, Group, KeyMode, Kept, LogLine, PackOptions, PartitionAck, Partitioner, Pass, ProducerOptions, RowFailure,
     SelectOptions, Type, api, collect, copy_block, copy_dictionary, import_array, json_refusal, list_dictionaries, load_, loaded, make_type,
     measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, select_rows, watch_parent_,
@@ -432,7 +432,7 @@ cdef class Selector:
         int workers,
     ):
         cdef SelectOptions options
-        options.change = {"inserts": ChangeMode.inserts, "op": ChangeMode.op, "weight": ChangeMode.weight}[change]
+        options.change = change_mode(change)
         options.change_column = change_column
         options.key = key_mode(key)
         options.key_columns = key_columns
@@ -454,6 +454,90 @@ cdef class Selector:
             ok = select_rows(self.selector.get()[0], piece.array, first, end, pass_, sticky, result.selection, failure)
         if not ok:
             raise row_error(failure)
+        return result
+
+
+# --- changes put together ---------------------------------------------------------------------------------------------
+
+cdef ChangeMode change_mode(str name) except *:
+    return {"inserts": ChangeMode.inserts, "op": ChangeMode.op, "weight": ChangeMode.weight}[name]
+
+
+cdef class ChangeReader:
+    cdef Schema schema
+    cdef unique_ptr[CChangeReader] reader
+
+    def __init__(self, Schema schema, *, str change, int change_column, row_columns, key_columns):
+        cdef ChangeColumns columns
+        columns.change = change_mode(change)
+        columns.column = change_column
+        columns.row = row_columns
+        columns.key = key_columns
+        self.schema = schema
+        self.reader.reset(new CChangeReader(schema.type, columns))
+
+
+cdef class Verdicts:
+    cdef vector[Verdict] verdicts
+
+    def __len__(self):
+        return self.verdicts.size()
+
+    def rows(self):
+        """(row, bits, copies) of each, for tests."""
+        return [(v.row, v.bits, v.copies) for v in self.verdicts]
+
+
+cdef class Consolidator:
+    cdef unique_ptr[CConsolidator] consolidator
+
+    def __init__(self, str index="", str relation=""):
+        self.consolidator.reset(new CConsolidator(index.encode(), relation.encode()))
+
+    def add(self, ChangeReader reader, Piece piece, uint32_t number, uint32_t first=0):
+        cdef RowFailure failure
+        cdef cbool ok
+        if piece.schema is not reader.schema:
+            raise ValueError("the piece and the reader are of different schemas")
+        with nogil:
+            ok = add_changes(self.consolidator.get()[0], reader.reader.get()[0], piece.array, number, first, failure)
+        if not ok:
+            raise row_error(failure)
+
+    @property
+    def rows(self):
+        return self.consolidator.get().rows()
+
+    @property
+    def nbytes(self):
+        return self.consolidator.get().bytes()
+
+    def finish(self, pieces):
+        """Verdicts of each (reader, piece). Raises RowError, with the piece's number as `piece`."""
+        cdef vector[CSource] sources
+        cdef CSource source
+        cdef vector[vector[Verdict]] found
+        cdef RowFailure failure
+        cdef cbool ok
+        cdef ChangeReader reader
+        cdef Piece piece
+        cdef Verdicts verdicts
+        cdef size_t k
+        for reader, piece in pieces:
+            source.reader = reader.reader.get()
+            source.block = &piece.array
+            sources.push_back(source)
+        with nogil:
+            ok = finish_changes(self.consolidator.get()[0], sources, found, failure)
+        if not ok:
+            error = row_error(failure)
+            error.piece = self.consolidator.get().failed_piece()
+            raise error
+        result = []
+        for k in range(found.size()):
+            verdicts = Verdicts.__new__(Verdicts)
+            verdicts.verdicts.swap(found[k])
+            result.append(verdicts)
         return result
 
 

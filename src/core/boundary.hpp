@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "block.hpp"
+#include "consolidate.hpp"
 #include "pack.hpp"
 #include "produce.hpp"
 #include "select.hpp"
@@ -17,6 +18,28 @@ inline bool select_rows(Selector& selector, const Array& block, int64_t from, in
                         RowFailure& failure) {
   try {
     selector.select(block, from, to, pass, sticky, out);
+    return true;
+  } catch (const RowFailure& f) {
+    failure = f;
+    return false;
+  }
+}
+
+inline bool add_changes(Consolidator& consolidator, ChangeReader& reader, const Array& block, uint32_t piece, uint32_t first,
+                        RowFailure& failure) {
+  try {
+    consolidator.add(reader, block, piece, first);
+    return true;
+  } catch (const RowFailure& f) {
+    failure = f;
+    return false;
+  }
+}
+
+inline bool finish_changes(Consolidator& consolidator, const std::vector<Consolidator::Source>& pieces,
+                           std::vector<std::vector<Verdict>>& verdicts, RowFailure& failure) {
+  try {
+    verdicts = consolidator.finish(pieces);
     return true;
   } catch (const RowFailure& f) {
     failure = f;

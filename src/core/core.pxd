@@ -116,6 +116,28 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         CSelector(const Type&, const SelectOptions&) except +
 
 
+cdef extern from "consolidate.hpp" namespace "penstock" nogil:
+    struct ChangeColumns:
+        ChangeMode change
+        int column
+        vector[int] row
+        vector[int] key
+    cdef cppclass CChangeReader "penstock::ChangeReader":
+        CChangeReader(const Type&, const ChangeColumns&) except +
+    struct Verdict:
+        uint32_t row
+        uint32_t bits
+        uint64_t copies
+    struct CSource "penstock::Consolidator::Source":
+        CChangeReader* reader
+        const Array* block
+    cdef cppclass CConsolidator "penstock::Consolidator":
+        CConsolidator(string, string) except +
+        int64_t rows()
+        size_t bytes()
+        uint32_t failed_piece()
+
+
 cdef extern from "pack.hpp" namespace "penstock" nogil:
     struct PackOptions:
         cbool array
@@ -177,6 +199,8 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
 
 cdef extern from "boundary.hpp" namespace "penstock" nogil:
     cbool select_rows(CSelector&, const Array&, int64_t, int64_t, Pass, int32_t, CSelection&, RowFailure&) except +
+    cbool add_changes(CConsolidator&, CChangeReader&, const Array&, uint32_t, uint32_t, RowFailure&) except +
+    cbool finish_changes(CConsolidator&, const vector[CSource]&, vector[vector[Verdict]]&, RowFailure&) except +
     struct ChunkPlace:
         int64_t block
         int64_t first_row

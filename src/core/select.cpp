@@ -2,45 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
-#include <iterator>
-#include <string_view>
+
+#include "change.hpp"
 
 namespace penstock {
 
 namespace {
 
 constexpr int64_t most_copies = 1000000;  // the connector's own limit on one row's weight
-
-enum Op : uint8_t { op_unknown, op_insert, op_delete };
-
-// insert/delete/upsert and the usual spellings: I U D (SQL, Debezium's c u d r), +I -U +U -D (Flink).
-Op parse_op(const Bytes& b) {
-  char lower[6];
-  if (b.size < 1 || b.size > 6) return op_unknown;
-  for (int64_t i = 0; i < b.size; ++i) {
-    const uint8_t c = b.data[i];
-    lower[i] = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  }
-  const std::string_view word(lower, static_cast<size_t>(b.size));
-  static constexpr std::string_view inserts[] = {"i", "+i", "insert", "c", "create", "r", "read", "u", "+u", "update", "upsert"};
-  static constexpr std::string_view deletes[] = {"d", "-d", "delete", "-u"};
-  if (std::find(std::begin(inserts), std::end(inserts), word) != std::end(inserts)) return op_insert;
-  if (std::find(std::begin(deletes), std::end(deletes), word) != std::end(deletes)) return op_delete;
-  return op_unknown;
-}
-
-std::string shown(const Bytes& b) {
-  return std::string(reinterpret_cast<const char*>(b.data), static_cast<size_t>(std::min<int64_t>(b.size, 200)));
-}
-
-// Value i of an integer column, through a dictionary or runs. False: null.
-bool integer_value(const Type& type, const Array& a, int64_t i, int64_t& out) {
-  if (a.is_null(i)) return false;
-  if (type.dictionary) return integer_value(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i), out);
-  if (type.kind == Kind::run_end) return integer_value(type.children[1], a.children[1], run_at(type, a, i, -1), out);
-  out = integer_at(type.kind, a, i);
-  return true;
-}
 
 void grow_vector(Out&, size_t);
 
@@ -61,14 +30,6 @@ void grow_vector(Out& out, size_t room) {
 }
 
 }  // namespace
-
-bool raw_key(const Type& type, const Array& a, int64_t i, Bytes& out) {
-  if (a.is_null(i)) return false;
-  if (type.dictionary) return raw_key(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i), out);
-  if (type.kind == Kind::run_end) return raw_key(type.children[1], a.children[1], run_at(type, a, i, -1), out);
-  out = bytes_at(type, a, i);
-  return true;
-}
 
 Selector::Selector(const Type& schema, const SelectOptions& options)
     : schema_(schema), options_(options), keys_(schema, options.key == KeyMode::json ? options.key_columns : std::vector<int>{}) {}
@@ -106,15 +67,8 @@ void Selector::changes(const Array& block, int64_t from, int64_t to, Selection& 
   const auto c = static_cast<size_t>(options_.change_column);
   const Type& type = schema_.children[c];
   for (int64_t i = from; i < to; ++i) {
-    Bytes b;
-    if (!raw_key(type, block.children[c], i, b)) {
-      throw RowFailure{i, type.name, "the operation is null; give insert, delete or upsert, or a usual spelling such as I, U, D, c, u, d, r, +I, -U, +U, -D"};
-    }
-    const Op op = parse_op(b);
-    if (op == op_unknown) {
-      throw RowFailure{i, type.name, "\"" + shown(b) + "\" is no operation; give insert, delete or upsert, or a usual spelling such as I, U, D, c, u, d, r, +I, -U, +U, -D"};
-    }
-    *entry++ = static_cast<uint32_t>(i) | (op == op_delete ? delete_bit : 0);
+    const Op op = op_at(type, block.children[c], i);
+    *entry++ = static_cast<uint32_t>(i) | (op == Op::remove || op == Op::before ? delete_bit : 0);
   }
 }
 

@@ -15,6 +15,7 @@
 namespace penstock {
 
 constexpr uint32_t delete_bit = 0x80000000u;
+constexpr uint32_t update_bit = 0x40000000u;
 
 // What one message's worth of rows shares: a partition and a stretch of entries.
 struct Group {
@@ -73,8 +74,5 @@ class Selector {
   std::vector<uint8_t> key_;        // the key of the row at hand
   std::vector<int32_t> places_;     // partition of each entry
 };
-
-// One string or binary column's bytes through dictionaries and runs. False: null.
-bool raw_key(const Type& type, const Array& a, int64_t i, Bytes& out);
 
 }  // namespace penstock
