@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "select.hpp"
-
 namespace penstock {
 
 namespace {

@@ -8,6 +8,13 @@
 
 namespace penstock {
 
+// A row that cannot be taken; `column` may be empty.
+struct RowFailure {
+  int64_t row;
+  std::string column;
+  std::string text;
+};
+
 // before and after: -U and +U, the two halves of an update; update: a row that replaces whatever its key had.
 enum class Op : uint8_t { unknown, insert, remove, before, after, update };
 
@@ -25,5 +32,7 @@ Op op_at(const Type& type, const Array& a, int64_t i);
 
 // The weight of row i of a weight column; throws RowFailure for a null and for one that 64 signed bits do not hold.
 int64_t weight_at(const Type& type, const Array& a, int64_t i, bool is_unsigned);
+
+inline uint64_t magnitude(int64_t weight) { return weight < 0 ? 0 - static_cast<uint64_t>(weight) : static_cast<uint64_t>(weight); }
 
 }  // namespace penstock

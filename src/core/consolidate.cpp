@@ -51,8 +51,6 @@ std::string as_json(const Type& schema, const std::vector<int>& columns, const A
 
 std::string signed_text(int64_t weight) { return (weight > 0 ? "+" : "") + std::to_string(weight); }
 
-uint64_t magnitude(int64_t weight) { return weight < 0 ? 0 - static_cast<uint64_t>(weight) : static_cast<uint64_t>(weight); }
-
 }  // namespace
 
 ChangeReader::ChangeReader(const Type& schema, const ChangeColumns& columns)

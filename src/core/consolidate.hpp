@@ -89,13 +89,6 @@ class ChangeReader {
   RowHasher keys_;
 };
 
-// What is to be sent of one row of a piece. Rows without a verdict are not sent.
-struct Verdict {
-  uint32_t row;
-  uint32_t bits;    // delete_bit, update_bit
-  uint64_t copies;
-};
-
 class Consolidator {
  public:
   // `index` and `relation`: what errors call them; an empty index: rows are not grouped.

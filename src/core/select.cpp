@@ -9,8 +9,6 @@ namespace penstock {
 
 namespace {
 
-constexpr int64_t most_copies = 1000000;  // the connector's own limit on one row's weight
-
 void grow_vector(Out&, size_t);
 
 struct VectorOut : Out {
@@ -31,21 +29,26 @@ void grow_vector(Out& out, size_t room) {
 
 }  // namespace
 
-Selector::Selector(const Type& schema, const SelectOptions& options)
-    : schema_(schema), options_(options), keys_(schema, options.key == KeyMode::json ? options.key_columns : std::vector<int>{}) {}
+Selector::Selector(const Type& schema, const SelectOptions& options, std::shared_ptr<KeyEncoder> key)
+    : schema_(schema), options_(options), key_(std::move(key)) {}
 
-void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, Selection& out) {
-  const bool placed = options_.key != KeyMode::none || options_.partition_column >= 0;
-  if (options_.change == ChangeMode::inserts && !placed) {
-    out.all_in_order = true;
-    out.rows = to - from;
+void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, const std::vector<Verdict>* verdicts,
+                      Selection& out) {
+  const bool placed = key_ != nullptr || options_.partition_column >= 0;
+  if (key_ != nullptr) key_->open(block);
+  if (verdicts != nullptr) {
+    judged(*verdicts, from, to, pass, out);
   } else {
-    if (options_.change == ChangeMode::weight) {
-      weights(block, from, to, pass, out);
-    } else {
-      changes(block, from, to, out);
+    switch (options_.change) {
+      case ChangeMode::op: ops(block, from, to, out); break;
+      case ChangeMode::weight: weights(block, from, to, pass, out); break;
+      case ChangeMode::images: images(block, from, to, out); break;
+      case ChangeMode::inserts:
+        out.all_in_order = !placed;
+        out.rows = to - from;
+        for (int64_t i = from; i < to && placed; ++i) out.entries.push_back(static_cast<uint32_t>(i));
+        break;
     }
-    out.rows = static_cast<int64_t>(out.entries.size());
   }
   if (placed && options_.partitions > 0) return partition(block, sticky, out);
   if (out.rows == 0) return;
@@ -54,22 +57,87 @@ void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, i
     // Without a key: a run of rows stays together, where the partitioner leaves keyless rows to chance.
     to_partition = is_random(options_.partitioner, false, 0) ? sticky : partition_of(options_.partitioner, nullptr, 0, options_.partitions);
   }
-  out.groups.push_back({to_partition, 0, static_cast<uint32_t>(out.rows)});
+  out.groups.push_back({to_partition, 0, static_cast<uint32_t>(out.all_in_order ? to - from : static_cast<int64_t>(out.entries.size()))});
 }
 
-void Selector::changes(const Array& block, int64_t from, int64_t to, Selection& out) {
-  out.entries.resize(static_cast<size_t>(to - from));
-  uint32_t* entry = out.entries.data();
-  if (options_.change == ChangeMode::inserts) {
-    for (int64_t i = from; i < to; ++i) *entry++ = static_cast<uint32_t>(i);
-    return;
+bool Selector::says(const Array& block, int64_t i, Op op) const {
+  const auto c = static_cast<size_t>(options_.change_column);
+  Bytes b;
+  return options_.change == ChangeMode::op && raw_key(schema_.children[c], block.children[c], i, b) && parse_op(b) == op;
+}
+
+bool Selector::is_pair(const Array& block, int64_t i) const {
+  return options_.pair_updates && i + 1 < block.length && says(block, i, Op::before) && says(block, i + 1, Op::after);
+}
+
+// Whether two rows have one key and one partition: only then one message can stand for both.
+bool Selector::share_place(const Array& block, int64_t i, int64_t j) {
+  if (options_.partition_column >= 0) {
+    const auto c = static_cast<size_t>(options_.partition_column);
+    int64_t x = 0;
+    int64_t y = 0;
+    const bool has_x = integer_value(schema_.children[c], block.children[c], i, x);
+    const bool has_y = integer_value(schema_.children[c], block.children[c], j, y);
+    if (has_x != has_y || x != y) return false;
   }
+  if (key_ == nullptr) return true;
+  const auto write = [&](std::vector<uint8_t>& to, int64_t row) {
+    VectorOut out(to);
+    try {
+      const bool has_key = key_->key(out, {row, Change::insert, -1, 1, 0});
+      return has_key ? static_cast<int64_t>(out.p - to.data()) : -1;
+    } catch (const EncodeFailure& e) {
+      throw RowFailure{row, e.column, e.what()};
+    }
+  };
+  const int64_t size = write(key_bytes_, i);
+  return size == write(other_bytes_, j) && (size <= 0 || std::memcmp(key_bytes_.data(), other_bytes_.data(), static_cast<size_t>(size)) == 0);
+}
+
+void Selector::ops(const Array& block, int64_t from, int64_t to, Selection& out) {
   const auto c = static_cast<size_t>(options_.change_column);
   const Type& type = schema_.children[c];
+  const Array& column = block.children[c];
+  out.entries.resize(static_cast<size_t>(to - from));
+  uint32_t* entry = out.entries.data();
+  bool after_before = false;
   for (int64_t i = from; i < to; ++i) {
-    const Op op = op_at(type, block.children[c], i);
-    *entry++ = static_cast<uint32_t>(i) | (op == Op::remove || op == Op::before ? delete_bit : 0);
+    const auto row = static_cast<uint32_t>(i);
+    const Op op = op_at(type, column, i);
+    if (op == Op::after && after_before) {
+      // Where the key changes, nothing takes the place of the old row: it is deleted, and a new one is inserted.
+      if (share_place(block, i - 1, i)) entry[-1] = row | update_bit | pair_bit; else *entry++ = row;
+    } else if (op == Op::remove || op == Op::before) {
+      *entry++ = row | delete_bit;
+    } else {
+      *entry++ = row | (op == Op::insert ? 0 : update_bit);
+    }
+    after_before = options_.pair_updates && op == Op::before;
   }
+  out.entries.resize(static_cast<size_t>(entry - out.entries.data()));
+  out.rows = to - from;
+}
+
+void Selector::images(const Array& block, int64_t from, int64_t to, Selection& out) {
+  const auto before = static_cast<size_t>(options_.change_column);
+  const auto after = static_cast<size_t>(options_.after_column);
+  for (int64_t i = from; i < to; ++i) {
+    const bool was = !block.children[before].is_null(i);
+    const bool is = !block.children[after].is_null(i);
+    if (!was && !is) {
+      throw RowFailure{i, schema_.children[after].name,
+                       "both images are null, here and in \"" + schema_.children[before].name + "\"; an insert has the one after it, a delete the one before, an update both"};
+    }
+    out.entries.push_back(static_cast<uint32_t>(i) | (!is ? delete_bit : was ? update_bit : 0));
+  }
+  out.rows = to - from;
+}
+
+void Selector::refuse_weight(int64_t row, bool negative, uint64_t copies) const {
+  const std::string column = options_.change == ChangeMode::weight ? schema_.children[static_cast<size_t>(options_.change_column)].name : "";
+  throw RowFailure{row, column,
+                   std::string("very large weight ") + (negative ? "-" : "") + std::to_string(copies) + "; a row may be repeated at most " +
+                       std::to_string(options_.most_copies) + " times"};
 }
 
 void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, Selection& out) {
@@ -79,30 +147,48 @@ void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, 
   bool repeated = false;
   const auto one_sign = [&](bool deletes) {
     for (int64_t i = from; i < to; ++i) {
-      int64_t weight = 0;
-      if (!integer_value(type, block.children[c], i, weight)) {
-        throw RowFailure{i, type.name, "the weight is null; give a signed count: how often the row is inserted, or negative how often it is deleted"};
-      }
-      const bool too_large = is_unsigned ? static_cast<uint64_t>(weight) > most_copies : weight > most_copies || weight < -most_copies;
-      if (too_large) {
-        const std::string text = is_unsigned ? std::to_string(static_cast<uint64_t>(weight)) : std::to_string(weight);
-        throw RowFailure{i, type.name, "very large weight " + text + "; a row may be repeated at most 1000000 times"};
-      }
+      const int64_t weight = weight_at(type, block.children[c], i, is_unsigned);
+      const uint64_t copies = magnitude(weight);
+      if (copies > options_.most_copies) refuse_weight(i, weight < 0, copies);
       // Counted on one pass only: on the first, or on that of the deletes where there are two.
       if (weight == 0 && deletes) out.skipped += 1;
       if (weight == 0 || (weight < 0) != deletes) continue;
-      const int64_t copies = deletes ? -weight : weight;
       out.entries.push_back(static_cast<uint32_t>(i) | (deletes ? delete_bit : 0));
-      out.repeats.push_back(static_cast<uint32_t>(copies));
+      out.repeats.push_back(copies);
       repeated = repeated || copies != 1;
     }
   };
   if (pass != Pass::inserts) one_sign(true);
   if (pass != Pass::deletes) one_sign(false);
   if (!repeated) out.repeats.clear();
+  out.rows = static_cast<int64_t>(out.entries.size());
 }
 
-int32_t Selector::partition_at(const Array& block, int64_t row, int32_t sticky) {
+void Selector::judged(const std::vector<Verdict>& verdicts, int64_t from, int64_t to, Pass pass, Selection& out) {
+  const auto below = [](const Verdict& v, int64_t row) { return static_cast<int64_t>(v.row) < row; };
+  const auto first = std::lower_bound(verdicts.begin(), verdicts.end(), from, below);
+  const auto last = std::lower_bound(first, verdicts.end(), to, below);
+  bool repeated = false;
+  const auto one_sign = [&](bool deletes) {
+    for (auto v = first; v != last; ++v) {
+      if (((v->bits & delete_bit) != 0) != deletes) continue;
+      if (v->copies > options_.most_copies) refuse_weight(v->row, deletes, v->copies);
+      out.entries.push_back(v->row | v->bits);
+      out.repeats.push_back(v->copies);
+      repeated = repeated || v->copies != 1;
+    }
+  };
+  if (pass != Pass::inserts) {
+    one_sign(true);
+    out.skipped = to - from - (last - first);
+  }
+  if (pass != Pass::deletes) one_sign(false);
+  if (!repeated) out.repeats.clear();
+  out.rows = static_cast<int64_t>(out.entries.size());
+}
+
+int32_t Selector::partition_at(const Array& block, uint32_t entry, int32_t sticky) {
+  const int64_t row = entry & row_mask;
   if (options_.partition_column >= 0) {
     const auto c = static_cast<size_t>(options_.partition_column);
     const Type& type = schema_.children[c];
@@ -114,29 +200,20 @@ int32_t Selector::partition_at(const Array& block, int64_t row, int32_t sticky) 
     }
     return static_cast<int32_t>(p);
   }
-  Bytes b{nullptr, 0};
-  bool has_key = true;
-  if (options_.key == KeyMode::raw) {
-    const auto c = static_cast<size_t>(options_.key_columns[0]);
-    has_key = raw_key(schema_.children[c], block.children[c], row, b);
-    if (!has_key) b = {nullptr, 0};
-  } else {
-    VectorOut out(key_);
-    try {
-      keys_.row(out, row);
-    } catch (const EncodeFailure& e) {
-      throw RowFailure{row, e.column, e.what()};
-    }
-    b = {key_.data(), out.p - key_.data()};
+  VectorOut out(key_bytes_);
+  bool has_key = false;
+  try {
+    has_key = key_->key(out, event_of(entry));
+  } catch (const EncodeFailure& e) {
+    throw RowFailure{row, e.column, e.what()};
   }
-  const auto size = static_cast<size_t>(b.size);
+  const size_t size = has_key ? static_cast<size_t>(out.p - key_bytes_.data()) : 0;
   if (is_random(options_.partitioner, has_key, size)) return sticky;
-  return partition_of(options_.partitioner, b.data, size, options_.partitions);
+  return partition_of(options_.partitioner, key_bytes_.data(), size, options_.partitions);
 }
 
 // Counting sort by (owning worker, partition); stable, so the order of a partition's entries is kept.
 void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
-  if (options_.key == KeyMode::json) keys_.open(block);
   const size_t n = out.entries.size();
   const auto partitions = static_cast<size_t>(options_.partitions);
   const auto workers = static_cast<size_t>(std::max(options_.workers, 1));
@@ -145,7 +222,7 @@ void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
   places_.resize(n);
   std::vector<uint32_t> starts(workers * per_worker + 1, 0);
   for (size_t e = 0; e < n; ++e) {
-    const int32_t p = partition_at(block, static_cast<int64_t>(out.entries[e] & ~delete_bit), sticky);
+    const int32_t p = partition_at(block, out.entries[e], sticky);
     places_[e] = p;
     starts[rank(static_cast<size_t>(p)) + 1] += 1;
   }
@@ -156,7 +233,7 @@ void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
     if (count != 0) out.groups.push_back({static_cast<int32_t>(p), starts[r], count});
   }
   std::vector<uint32_t> entries(n);
-  std::vector<uint32_t> repeats(out.repeats.size());
+  std::vector<uint64_t> repeats(out.repeats.size());
   for (size_t e = 0; e < n; ++e) {
     const uint32_t at = starts[rank(static_cast<size_t>(places_[e]))]++;
     entries[at] = out.entries[e];

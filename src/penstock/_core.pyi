@@ -12,12 +12,15 @@ from typing import Any, TypeAlias
 
 from typing_extensions import Buffer, Self
 
+from penstock.layout import KeyLayout, Layout
+
 # A field: (format string of the Arrow C data interface, name, extension name, field metadata `sql_type`, children,
 # dictionary). The schema itself is a field whose children are its columns.
 SchemaSpec: TypeAlias = tuple[str, str, str, str, tuple[SchemaSpec, ...], SchemaSpec | None]
-# A chunk in the arena: (block, first row, entries, repeats, groups, number of groups). Four are positions, -1 where
-# there is nothing: no entries means the rows from `first row` on in order, no repeats means once each.
-Place: TypeAlias = tuple[int, int, int, int, int, int]
+# A chunk in the arena: (block, first row, entries, repeats, groups, number of groups, sequence). Four are positions, -1
+# where there is nothing: no entries means the rows from `first row` on in order, no repeats means once each. sequence:
+# the number of its first event within the writer.
+Place: TypeAlias = tuple[int, int, int, int, int, int, int]
 # (partition, messages, rows, bytes of keys and values, first offset, last offset, unknown offsets): one for each group
 # of the chunk, in order; messages is 0 and an offset -1 where the broker acknowledged nothing, or named none.
 PartitionAck: TypeAlias = tuple[int, int, int, int, int, int, int]
@@ -27,10 +30,10 @@ ErrorCount: TypeAlias = tuple[int, str, int, int, str]
 RowFailure: TypeAlias = tuple[int, str, str]
 # (id given to produce, acknowledged by partition, refused by code, rows with a null key, where encoding stopped)
 ChunkResult: TypeAlias = tuple[int, list[PartitionAck], list[ErrorCount], int, RowFailure | None]
-# (partition or -1, key, value)
-Message: TypeAlias = tuple[int, bytes | None, bytes]
-# (worker, first group, number of groups, rows)
-Share: TypeAlias = tuple[int, int, int, int]
+# (partition or -1, key, value, headers without the static ones, timestamp in ms or 0, topic or "" for the usual one)
+Message: TypeAlias = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], int, str]
+# (worker, first group, number of groups, rows, copies of rows)
+Share: TypeAlias = tuple[int, int, int, int, int]
 # (syslog level, facility, text)
 LogLine: TypeAlias = tuple[int, str, str]
 
@@ -148,10 +151,12 @@ class RowError(Exception):
 
     args      (row, column, text): as RowFailure; the row counts as the piece does
     messages  only from Packer.collect: what came before that row
+    piece     only from Consolidator.finish: number of the piece that the row counts in
     """
 
     args: RowFailure
     messages: list[Message]
+    piece: int
 
 class Selection:
     """Which rows are sent, as what, in which order, to which partition; made by Selector.select."""
@@ -182,8 +187,11 @@ class Selection:
 class Selector:
     """Chooses rows by their change column and their partition.
 
-    change            inserts, op or weight; change_column: its number, -1 with inserts
-    key               none, json or raw: the bytes that are hashed, made of key_columns (raw: exactly one)
+    change            inserts, op, weight or images; change_column: its number, -1 with inserts
+    after_column      with images, where change_column is the image before the change
+    pair_updates      with op: a -U and the +U right behind it are one update, unless they go to different places
+    most_copies       a larger weight is refused
+    key               the bytes that are hashed; None: nothing is
     partition_column  -1: none
     partitioner       librdkafka's name of it
     partitions        0: none is named, all rows are one group of partition -1
@@ -195,42 +203,88 @@ class Selector:
         *,
         change: str,
         change_column: int,
-        key: str,
-        key_columns: Sequence[int],
+        key: KeyLayout | None,
         partition_column: int,
         partitioner: str,
         partitions: int,
         workers: int,
+        after_column: int = -1,
+        pair_updates: bool = False,
+        most_copies: int = 1000000,
     ) -> None: ...
-    def select(self, piece: Piece, first: int, end: int, which: str, sticky: int) -> Selection:
+    def select(
+        self, piece: Piece, first: int, end: int, which: str, sticky: int, verdicts: Verdicts | None = None
+    ) -> Selection:
         """Select from rows first..end; RowError for a row that cannot be taken, and then nothing is selected.
 
-        which   both, or for weights of a batch in several pieces: deletes, then inserts
-        sticky  the partition of the rows that are left to chance
+        which     both, or for weights of a batch in several pieces: deletes, then inserts
+        sticky    the partition of the rows that are left to chance
+        verdicts  what the piece's rows came to beside others; None: what their change column says
         """
 
-# --- messages ---
+    def is_pair(self, piece: Piece, row: int) -> bool:
+        """Say whether the row and the one behind it are a -U and its +U, which must come in one block."""
 
-class Packer:
-    """Encodes chunks of one schema.
+    def is_before(self, piece: Piece, row: int) -> bool:
+        """Say whether the row is a -U that may be the first half of a pair."""
 
-    row_columns          what is written of each row, in order
-    key                  none: up to buffer_size_records rows a message; json or raw: one row a message, with this key
-    array                [E1,…,En] instead of lines
-    max_payload          most bytes of a value, and of key and value together where there is a key
+# --- changes put together ---
+
+class ChangeReader:
+    """Reads the changes of one schema for a Consolidator.
+
+    row_columns  what makes a row what it is; in one order for all readers of a Consolidator
+    key_columns  of the index; () without one
     """
 
     def __init__(
         self,
         schema: Schema,
         *,
+        change: str,
+        change_column: int,
         row_columns: Sequence[int],
-        key: str,
         key_columns: Sequence[int],
-        array: bool,
-        buffer_size_records: int,
-        max_payload: int,
     ) -> None: ...
+
+class Verdicts:
+    """What is to be sent of the rows of one piece; made by Consolidator.finish. len() is the number of such rows."""
+
+    def __len__(self) -> int: ...
+    def rows(self) -> list[tuple[int, int, int]]:
+        """Return (row, bits, copies) of each; bits: 1 << 31 a delete, 1 << 30 an update, 0 an insert."""
+
+class Consolidator:
+    """Adds the changes of many rows up, and tells what is left of each row or, with an index, of each key.
+
+    Memory  32 bytes for each distinct row, 40 more for each key of an index, and 5 to 11 for the table of either
+    """
+
+    def __init__(self, index: str = "", relation: str = "") -> None: ...
+    def add(self, reader: ChangeReader, piece: Piece, number: int, first: int = 0) -> None:
+        """Take all rows of a piece, which finish will know as piece `number`, or as a part of it from row `first` on.
+
+        Raises RowError; nothing may be added then.
+        """
+
+    @property
+    def rows(self) -> int:
+        """How many distinct rows there are whose changes do not add up to nothing."""
+
+    @property
+    def nbytes(self) -> int: ...
+    def finish(self, pieces: Sequence[tuple[ChangeReader, Piece]]) -> list[Verdicts]:
+        """Return the verdicts of each piece, by number.
+
+        Raises RowError for a key whose changes contradict one another, with the piece's number as `piece`.
+        """
+
+# --- messages ---
+
+class Packer:
+    """Encodes chunks of one schema, as the layout says."""
+
+    def __init__(self, schema: Schema, layout: Layout) -> None: ...
     def collect(self, arena: int, place: Place) -> list[Message]:
         """Return the chunk's messages; RowError with those before the row as `messages`."""
 
