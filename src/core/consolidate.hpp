@@ -57,7 +57,9 @@ class EntryTable {
     const size_t wanted = 2 * slots_.size();
     slots_.assign(wanted, none);
     mask_ = wanted - 1;
+    constexpr size_t ahead = 16;
     for (size_t k = 0; k < size_; ++k) {
+      if (k + ahead < size_) prefetch((*this)[static_cast<uint32_t>(k + ahead)].hash());
       size_t at = (*this)[static_cast<uint32_t>(k)].hash() & mask_;
       while (slots_[at] != none) at = (at + 1) & mask_;
       slots_[at] = static_cast<uint32_t>(k);
