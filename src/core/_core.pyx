@@ -18,7 +18,7 @@ from core cimport (
     Array, ArrowArray, ArrowSchema, CChangeReader, CConsolidator, CFieldReader, CFormat, CSource, ChangeColumns, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
     CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
     Pass, ProducerOptions, RowFailure,
-    SelectOptions, Type, Verdict, add_changes, api, collect, copy_block, copy_dictionary, finish_changes, import_array, json_refusal, list_dictionaries, load_, loaded, make_insert_delete, make_json_key,
+    SelectOptions, Type, Verdict, add_changes, api, can_hash, collect, copy_block, copy_dictionary, finish_changes, import_array, json_refusal, list_dictionaries, load_, loaded, make_insert_delete, make_json_key,
     make_raw_key, make_type,
     measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
 )
@@ -285,6 +285,9 @@ cdef class Schema:
 
     def refusal(self, int column):
         return json_refusal(self.type.children[column]).decode()
+
+    def comparable(self, int column):
+        return can_hash(self.type.children[column])
 
 
 cdef class Piece:

@@ -134,6 +134,10 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
     uint32_t rows_of(uint32_t)
 
 
+cdef extern from "rowhash.hpp" namespace "penstock" nogil:
+    cbool can_hash(const Type&)
+
+
 cdef extern from "consolidate.hpp" namespace "penstock" nogil:
     struct ChangeColumns:
         ChangeMode change

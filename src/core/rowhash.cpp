@@ -1,5 +1,6 @@
 #include "rowhash.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -105,6 +106,12 @@ void absorb_decimal(RowHash& h, const uint8_t* s, int width) {
 }
 
 }  // namespace
+
+bool can_hash(const Type& type) {
+  if (type.dictionary) return can_hash(*type.dictionary);
+  if (type.kind == Kind::unsupported) return false;
+  return std::all_of(type.children.begin(), type.children.end(), can_hash);
+}
 
 RowHasher::RowHasher(const Type& schema, std::vector<int> columns) : columns_(std::move(columns)) {
   for (const int c : columns_) nodes_.push_back(make_node(schema.children[static_cast<size_t>(c)]));

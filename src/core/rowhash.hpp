@@ -54,4 +54,7 @@ class RowHasher {
   std::string scratch_;  // rewritten VARIANT text
 };
 
+// False for a column whose values this cannot tell apart: durations, intervals, unions.
+bool can_hash(const Type& type);
+
 }  // namespace penstock

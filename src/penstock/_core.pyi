@@ -116,6 +116,9 @@ class Schema:
     def refusal(self, column: int) -> str:
         """Return why a column has no form in JSON, as the end of a sentence; empty when it has one."""
 
+    def comparable(self, column: int) -> bool:
+        """Say whether a ChangeReader can tell the column's values apart."""
+
 class Piece:
     """A RecordBatch imported without a copy: it keeps the capsule that __arrow_c_array__ gave, and so the buffers."""
 

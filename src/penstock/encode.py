@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock import _core
-from penstock.changes import Changes, find_changes
+from penstock.changes import Changes, find_changes, find_identity, find_index_columns
+from penstock.columns import find_column
+from penstock.errors import ConfigError
 from penstock.formats import Context, plan_form
-from penstock.layout import Layout
+from penstock.layout import JsonKey, Layout
 from penstock.partition import Placement, find_key, find_placement
 
 if TYPE_CHECKING:
@@ -22,26 +24,41 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "Planner"]
 
+_MOST_COPIES = 2**63 - 1
+
 
 class Plan:
     """What is done with the rows of one schema.
 
     number     counts from 0 within one writer; workers know the layout by it
+    pairs      a -U and its +U are one event, so they must not be parted
+    snapshot   all rows are inserts
     """
 
-    def __init__(self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int) -> None:
+    def __init__(
+        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, *, snapshot: bool = False
+    ) -> None:
         self.number = number
-        self.changes: Changes = find_changes(schema, config.writer)
+        self.snapshot = snapshot
+        self.changes: Changes = find_changes(schema, config.writer, snapshot=snapshot)
+        self._schema, self._config = schema, config
+        self.index = find_index_columns(schema, config)
+        if self.changes.column in self.index:
+            name = schema.field(self.changes.column).name
+            raise ConfigError(f'index: column "{name}" says what a row does; it cannot be part of a key', column=name)
         key = find_key(schema, config.writer)
         self.placement: Placement = find_placement(schema, config.writer)
-        left_out = {self.changes.column, self.placement.partition_column}
-        columns = tuple(at for at in range(len(schema)) if at not in left_out)
+        left_out = {self.placement.partition_column, self.changes.column if self.changes.mode != "images" else -1}
+        self._columns = columns = tuple(at for at in range(len(schema)) if at not in left_out)
         spec = _core.schema_spec(schema.__arrow_c_schema__())
         self.core = _core.Schema(spec)
         form = plan_form(Context(schema, self.core, config, columns, self.changes))
         key = form.key or key
         self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes)
-        self.hashed = key or self.placement.hashed
+        # With an index the changes of one key go to one partition, in the order of their batches, key or no key.
+        self.hashed = key or self.placement.hashed or (JsonKey(self.index) if self.index else None)
+        self.pairs = form.pairs and self.changes.mode == "op"
+        weighted = form.packing.weighted or not config.writer.max_weight
         self.selector = _core.Selector(
             self.core,
             change=self.changes.mode,
@@ -51,6 +68,21 @@ class Plan:
             partitioner=self.placement.partitioner,
             partitions=partitions,
             workers=workers,
+            after_column=self.changes.after,
+            pair_updates=self.pairs,
+            most_copies=_MOST_COPIES if weighted else config.writer.max_weight,
+        )
+        self.reader = self._make_reader() if self.index or config.enable_output_buffer else None
+
+    def _make_reader(self) -> _core.ChangeReader:
+        writer = self._config.writer
+        keys = {find_column(self._schema, name, "key") for name in (*writer.key, *writer.partition_by)}
+        return _core.ChangeReader(
+            self.core,
+            change=self.changes.mode,
+            change_column=self.changes.column,
+            row_columns=find_identity(self._schema, self.core, self._config, {*self._columns, *keys, *self.index}),
+            key_columns=self.index,
         )
 
     @property
@@ -72,15 +104,16 @@ class Planner:
         self._workers = workers
         self._plans: list[tuple[pa.Schema, Plan]] = []
 
-    def plan(self, schema: pa.Schema) -> Plan:
+    def plan(self, schema: pa.Schema, *, snapshot: bool = False) -> Plan:
         """Return the plan for this schema, the same one for an equal schema.
 
+        snapshot    all rows are inserts, whatever their change column says, and that may be missing
         Raises ConfigError for a column that a setting names in vain, SchemaError for one that the format cannot write.
         """
         schema = schema.remove_metadata()  # of the schema as a whole: it changes nothing; that of fields stays
         for known, plan in self._plans:
-            if known is schema or known.equals(schema, check_metadata=True):
+            if plan.snapshot is snapshot and (known is schema or known.equals(schema, check_metadata=True)):
                 return plan
-        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers)
+        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, snapshot=snapshot)
         self._plans.insert(0, (schema, plan))
         return plan
