@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from penstock.columns import find_column, find_connector_column, find_integers, find_text
 from penstock.errors import ConfigError, SchemaError
 
@@ -47,30 +49,21 @@ def find_changes(schema: pa.Schema, writer: WriterConfig, *, snapshot: bool = Fa
     snapshot    every row is an insert; the column may be missing, an op column is not read, a weight says how often
     """
     if snapshot and (writer.op_column or writer.weight_column) not in schema.names:
-        return Changes("inserts", -1) if writer.before_column is None else _find_images(schema, writer)
+        return find_changes(schema, msgspec.structs.replace(writer, op_column=None, weight_column=None))
     if writer.op_column is not None:
         at = find_text(schema, writer.op_column, "op_column")
         return Changes("inserts" if snapshot else "op", at)
     if writer.weight_column is not None:
         return Changes("weight", find_integers(schema, writer.weight_column, "weight_column"))
-    if writer.before_column is not None:
+    if writer.before_column is not None and writer.after_column is not None:
         return _find_images(schema, writer)
     return Changes("inserts", -1)
 
 
 def _find_images(schema: pa.Schema, writer: WriterConfig) -> Changes:
-    from pyarrow import types  # noqa: PLC0415 - as in columns.py
-
-    places = []
-    for setting in ("before_column", "after_column"):
-        name = getattr(writer, setting)
-        at = find_column(schema, name, setting)
-        if not types.is_struct(schema.field(at).type):
-            raise ConfigError(
-                f'{setting}: column "{name}" is {schema.field(at).type}; an image is a struct of the row\'s columns',
-                column=name,
-            )
-        places.append(at)
+    """Find both structs; that they are such, and have the same fields, is seen to by the format that writes them."""
+    names = {"before_column": writer.before_column, "after_column": writer.after_column}
+    places = (find_column(schema, name, setting) for setting, name in names.items() if name is not None)
     return Changes("images", *places)
 
 

@@ -7,11 +7,13 @@ different plans for the same output.
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from penstock import _core
 from penstock.changes import Changes, find_changes, find_identity, find_index_columns
 from penstock.columns import find_column
+from penstock.config import JsonFormat
 from penstock.errors import ConfigError
 from penstock.formats import Context, plan_form
 from penstock.layout import JsonKey, Layout
@@ -36,7 +38,15 @@ class Plan:
     """
 
     def __init__(
-        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, *, snapshot: bool = False
+        self,
+        number: int,
+        schema: pa.Schema,
+        config: Config,
+        partitions: int,
+        workers: int,
+        *,
+        stream_id: int,
+        snapshot: bool = False,
     ) -> None:
         self.number = number
         self.snapshot = snapshot
@@ -46,13 +56,15 @@ class Plan:
         if self.changes.column in self.index:
             name = schema.field(self.changes.column).name
             raise ConfigError(f'index: column "{name}" says what a row does; it cannot be part of a key', column=name)
+        if self.changes.mode == "images" and not isinstance(config.format, JsonFormat):
+            raise ConfigError("before_column and after_column go with format json and update_format debezium")
         key = find_key(schema, config.writer)
         self.placement: Placement = find_placement(schema, config.writer)
         left_out = {self.placement.partition_column, self.changes.column if self.changes.mode != "images" else -1}
         self._columns = columns = tuple(at for at in range(len(schema)) if at not in left_out)
         spec = _core.schema_spec(schema.__arrow_c_schema__())
         self.core = _core.Schema(spec)
-        form = plan_form(Context(schema, self.core, config, columns, self.changes))
+        form = plan_form(Context(schema, self.core, config, columns, self.changes, stream_id))
         key = form.key or key
         self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes)
         # With an index the changes of one key go to one partition, in the order of their batches, key or no key.
@@ -102,6 +114,7 @@ class Planner:
         self._config = config
         self._partitions = partitions
         self._workers = workers
+        self._stream_id = secrets.randbelow(2**63 - 1)  # one for all schemas, and so for all workers
         self._plans: list[tuple[pa.Schema, Plan]] = []
 
     def plan(self, schema: pa.Schema, *, snapshot: bool = False) -> Plan:
@@ -114,6 +127,14 @@ class Planner:
         for known, plan in self._plans:
             if plan.snapshot is snapshot and (known is schema or known.equals(schema, check_metadata=True)):
                 return plan
-        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, snapshot=snapshot)
+        plan = Plan(
+            len(self._plans),
+            schema,
+            self._config,
+            self._partitions,
+            self._workers,
+            stream_id=self._stream_id,
+            snapshot=snapshot,
+        )
         self._plans.insert(0, (schema, plan))
         return plan

@@ -1,4 +1,4 @@
-"""The output buffer: batches are held, their changes put together, and sent when there are enough, in time, or at the end."""
+"""The output buffer: batches are held, their changes put together, and sent when there are enough, or in time."""
 
 from __future__ import annotations
 

@@ -291,21 +291,12 @@ def _check_changes(writer: WriterConfig, output: Mapping[str, Any]) -> None:
             f'index: writer.relation.indexes has no "{index}"{hint}; give its columns there, as '
             '{"indexes": {"' + index + '": ["id"]}}'
         )
-    if (writer.before_column is None) != (writer.after_column is None):
-        there, missing = ("before", "after") if writer.after_column is None else ("after", "before")
-        raise ConfigError(f"{there}_column needs {missing}_column beside it: a change has two images; give both")
-    if writer.before_column is None:
-        return
-    if writer.before_column == writer.after_column:
-        raise ConfigError(f"before_column and after_column both name {shown(writer.before_column)}; name two columns")
-    others = {"op_column": writer.op_column, "weight_column": writer.weight_column, "index": index,
-              "enable_output_buffer": output.get("enable_output_buffer")}  # fmt: skip
-    for name, value in others.items():
-        if value:
-            raise ConfigError(
-                f"before_column and {name} exclude each other: the two images of a row already say what it does; "
-                "give one of them"
-            )
+    merged = "index" if index is not None else "enable_output_buffer" if output.get("enable_output_buffer") else None
+    if merged is not None and (writer.before_column is not None or writer.after_column is not None):
+        raise ConfigError(
+            f"before_column, after_column and {merged} exclude each other: a row with two images already is what the "
+            f"changes of a row come to; leave {merged} out"
+        )
 
 
 def find_index(writer: WriterConfig, name: str) -> tuple[str, tuple[str, ...]] | None:
