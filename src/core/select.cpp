@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "change.hpp"
 
@@ -46,7 +47,9 @@ void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, i
       case ChangeMode::inserts:
         out.all_in_order = !placed;
         out.rows = to - from;
-        for (int64_t i = from; i < to && placed; ++i) out.entries.push_back(static_cast<uint32_t>(i));
+        if (!placed) break;
+        out.entries.resize(static_cast<size_t>(to - from));
+        std::iota(out.entries.begin(), out.entries.end(), static_cast<uint32_t>(from));
         break;
     }
   }

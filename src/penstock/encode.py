@@ -53,9 +53,6 @@ class Plan:
         self.changes: Changes = find_changes(schema, config.writer, snapshot=snapshot)
         self._schema, self._config = schema, config
         self.index = find_index_columns(schema, config)
-        if self.changes.column in self.index:
-            name = schema.field(self.changes.column).name
-            raise ConfigError(f'index: column "{name}" says what a row does; it cannot be part of a key', column=name)
         if self.changes.mode == "images" and not isinstance(config.format, JsonFormat):
             raise ConfigError("before_column and after_column go with format json and update_format debezium")
         key = find_key(schema, config.writer)
@@ -64,6 +61,7 @@ class Plan:
         self._columns = columns = tuple(at for at in range(len(schema)) if at not in left_out)
         spec = _core.schema_spec(schema.__arrow_c_schema__())
         self.core = _core.Schema(spec)
+        self._refuse_index()
         form = plan_form(Context(schema, self.core, config, columns, self.changes, stream_id))
         key = form.key or key
         self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes)
@@ -85,6 +83,14 @@ class Plan:
             most_copies=_MOST_COPIES if weighted else config.writer.max_weight,
         )
         self.reader = self._make_reader() if self.index or config.enable_output_buffer else None
+
+    def _refuse_index(self) -> None:
+        for at in self.index:
+            field, why = self._schema.field(at), self.core.refusal(at)
+            if at == self.changes.column:
+                why = "says what a row does"
+            if why:
+                raise ConfigError(f'index: column "{field.name}" {why}; it cannot be part of a key', column=field.name)
 
     def _make_reader(self) -> _core.ChangeReader:
         writer = self._config.writer

@@ -271,6 +271,8 @@ class Writer:
         plan = self._planner.plan(batch.schema, snapshot=snapshot)
         self._changed = self._changed or not snapshot
         if self._buffer is not None and not snapshot:
+            self._coordinator.poll(0)
+            self._coordinator.raise_failure()  # of rows sent before: these would only be held
             self._hold(self._buffer, plan, batch)
             if self._buffer.full():
                 self._send(self._buffer)
