@@ -27,7 +27,7 @@ constexpr size_t copy_step = 16;  // dictionary values are copied in steps of th
 enum class Step : uint8_t {
   nothing, dictionary, run_end, boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64, uint64_text, half_float, half_double,
   float_, float_double, double_, text, variant, uuid_text, uuid_binary, uuid_text_fixed, bytes, fixed, decimal16, decimal, date64, time,
-  timestamp, array, map, record, constant, change, image_change, now, before, after,
+  timestamp, array, map, record, constant, change, image_change, now, group, before, after,
 };
 
 struct Encoded {  // values of a dictionary, filled as they are met; kept while blocks come with the same dictionary
@@ -228,8 +228,8 @@ Step leaf_step(Node& n) {
 }
 
 bool has_column(AvroForm f) {
-  return f != AvroForm::constant && f != AvroForm::change && f != AvroForm::image_change && f != AvroForm::now && f != AvroForm::before &&
-         f != AvroForm::after;
+  return f != AvroForm::constant && f != AvroForm::change && f != AvroForm::image_change && f != AvroForm::now && f != AvroForm::group &&
+         f != AvroForm::before && f != AvroForm::after;
 }
 
 Node make_node(const AvroPlan& plan, const Type& type, const std::string& path);
@@ -264,9 +264,10 @@ Node make_node(const AvroPlan& plan, const Type& type, const std::string& path) 
     n.children.push_back(make_node(plan.children[0], child, name));
   };
   switch (plan.form) {
+    case AvroForm::group:
     case AvroForm::before:
     case AvroForm::after:
-      n.step = plan.form == AvroForm::before ? Step::before : Step::after;
+      n.step = plan.form == AvroForm::group ? Step::group : plan.form == AvroForm::before ? Step::before : Step::after;
       add_fields(n, plan, type, path);
       return n;
     case AvroForm::image_change:
@@ -330,6 +331,7 @@ void open_node(Node& n, const Array& a) {
     case Step::array: return open_node(n.children[0], a.children[0]);
     case Step::map: return open_node(n.children[0], a.children[0].children[1]);
     case Step::record:
+    case Step::group:
     case Step::before:
     case Step::after:
     case Step::image_change:
@@ -562,6 +564,7 @@ void Datum::special(Node& n, int64_t i, Out& out) {
       out.p = put_long(out.p, std::chrono::duration_cast<std::chrono::milliseconds>(since).count());
       return;
     }
+    case Step::group: return fields(n, i, out);
     case Step::before:
       return image(n, event_->change == Change::remove ? event_->row : event_->change == Change::update ? event_->before : -1, out);
     default: return image(n, event_->change == Change::remove ? -1 : event_->row, out);

@@ -1,10 +1,15 @@
 # What a layout (layout.py) names becomes the C++ object that encodes it; a part of _core.pyx.
 
 
+include "avro.pxi"
+
+
 cdef shared_ptr[CFormat] make_format(Schema schema, layout) except *:
     kind = type(layout).__name__
     if kind == "JsonLayout":
         return make_insert_delete(schema.type, layout.columns)
+    if kind == "AvroLayout":
+        return make_avro_format(schema, layout)
     raise TypeError(f"no format for a {kind}")
 
 
@@ -17,6 +22,8 @@ cdef shared_ptr[CKeyEncoder] make_key(Schema schema, layout) except *:
         return make_json_key(schema.type, layout.columns)
     if kind == "RawKey":
         return make_raw_key(schema.type, layout.column)
+    if kind == "AvroKey":
+        return make_avro_row_key(schema, layout)
     raise TypeError(f"no key for a {kind}")
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from penstock.config import Config
+    from penstock.registry import Registry
 
 __all__ = ["Plan", "Planner"]
 
@@ -29,7 +30,15 @@ class Plan:
     number     counts from 0 within one writer; workers know the layout by it
     """
 
-    def __init__(self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        schema: pa.Schema,
+        config: Config,
+        partitions: int,
+        workers: int,
+        registry: Registry | None = None,
+    ) -> None:
         self.number = number
         self.changes: Changes = find_changes(schema, config.writer)
         key = find_key(schema, config.writer)
@@ -38,7 +47,7 @@ class Plan:
         columns = tuple(at for at in range(len(schema)) if at not in left_out)
         spec = _core.schema_spec(schema.__arrow_c_schema__())
         self.core = _core.Schema(spec)
-        form = plan_form(Context(schema, self.core, config, columns, self.changes))
+        form = plan_form(Context(schema, self.core, config, columns, self.changes, registry))
         key = form.key or key
         self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes)
         self.hashed = key or self.placement.hashed
@@ -66,8 +75,9 @@ class Plan:
 class Planner:
     """Plans by schema, made as they are met."""
 
-    def __init__(self, config: Config, partitions: int, workers: int) -> None:
+    def __init__(self, config: Config, partitions: int, workers: int, registry: Registry | None = None) -> None:
         self._config = config
+        self._registry = registry
         self._partitions = partitions
         self._workers = workers
         self._plans: list[tuple[pa.Schema, Plan]] = []
@@ -81,6 +91,6 @@ class Planner:
         for known, plan in self._plans:
             if known is schema or known.equals(schema, check_metadata=True):
                 return plan
-        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers)
+        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, self._registry)
         self._plans.insert(0, (schema, plan))
         return plan

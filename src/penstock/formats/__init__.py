@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import JsonFormat
+from penstock.config import AvroFormat, JsonFormat
 from penstock.errors import ConfigError, SchemaError
 from penstock.layout import JsonLayout, Packing
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from penstock.changes import Changes
     from penstock.config import Config
     from penstock.layout import FormatLayout, KeyLayout
+    from penstock.registry import Registry
 
 __all__ = ["Context", "Form", "plan_form"]
 
@@ -28,6 +29,7 @@ class Context(NamedTuple):
 
     core     the schema as the core reads it
     columns  numbers of the columns that are written, in order
+    registry where schemas get their ids; None: nowhere, and ids are 0
     """
 
     schema: pa.Schema
@@ -35,6 +37,7 @@ class Context(NamedTuple):
     config: Config
     columns: tuple[int, ...]
     changes: Changes
+    registry: Registry | None = None
 
 
 class Form(NamedTuple):
@@ -61,7 +64,13 @@ def _plan_json(context: Context) -> Form:
     return Form(JsonLayout(context.columns), Packing("array" if form.array else "lines", form.buffer_size_records))
 
 
-_PLANNERS: Final[dict[type, Callable[[Context], Form]]] = {JsonFormat: _plan_json}
+def _plan_avro(context: Context) -> Form:
+    from penstock.formats import avro  # noqa: PLC0415 - only who writes Avro needs it
+
+    return avro.plan(context)
+
+
+_PLANNERS: Final[dict[type, Callable[[Context], Form]]] = {JsonFormat: _plan_json, AvroFormat: _plan_avro}
 
 
 def _refuse(context: Context, columns: set[int]) -> None:

@@ -23,7 +23,19 @@ from penstock.names import did_you_mean, shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["DEPTH", "AvroField", "AvroType", "Name", "Style", "Value", "compact", "generate", "parse", "record", "value"]
+__all__ = [
+    "DEPTH",
+    "AvroField",
+    "AvroType",
+    "Name",
+    "Style",
+    "Value",
+    "compact",
+    "generate",
+    "parse",
+    "record",
+    "value",
+]
 
 DEPTH: Final = 64  # levels that a column may be nested, as in the other formats
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -380,7 +392,9 @@ class _Parser:
             name = f"{space}.{name}" if space else name
         for part in name.split("."):
             if _NAME.fullmatch(part) is None:
-                raise self._error(path, f"{shown(name)} is no name: letters, digits and _, no digit first, dots between")
+                raise self._error(
+                    path, f"{shown(name)} is no name: letters, digits and _, no digit first, dots between"
+                )
         if name in self._named:
             raise self._error(path, f"{shown(name)} is defined twice")
         return name, name.rpartition(".")[0]
@@ -400,7 +414,9 @@ class _Parser:
                 raise self._error(where, "a field's name is of letters, digits and _, no digit first, and stands once")
             type_ = self.type(one["type"], namespace, where)
             # Beside `type` a logicalType means nothing to Avro, but it is often written there; Feldera reads it too.
-            made.fields.append(AvroField(one["name"], self._logical(one, type_, where)))
+            if type_.kind in _PRIMITIVES:
+                type_ = self._logical(one, type_, where)
+            made.fields.append(AvroField(one["name"], type_))
         return made
 
     def _fixed_or_enum(self, schema: dict[str, Any], namespace: str, path: str) -> AvroType:
