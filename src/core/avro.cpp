@@ -21,7 +21,6 @@ constexpr size_t most_dictionary_bytes = size_t{16} << 20;
 
 // Most bytes of a leaf and of what it scribbles behind itself; kinds of no fixed size ask for more when they are written.
 constexpr size_t leaf_room = 48;
-constexpr size_t copy_step = 16;  // dictionary values are copied in steps of this
 
 // How a value of one Arrow type is written in one Avro type.
 enum class Step : uint8_t {
@@ -32,9 +31,15 @@ enum class Step : uint8_t {
 
 struct Encoded {  // values of a dictionary, filled as they are met; kept while blocks come with the same dictionary
   uint64_t id = 0;
-  std::vector<uint32_t> start;  // into `bytes`
-  std::vector<uint32_t> size;   // plus one; 0: not encoded yet
-  std::string bytes;
+  static constexpr uint8_t none = 255;   // not encoded yet
+  static constexpr uint8_t apart = 254;  // longer than a slot holds: `text` is its place in `values`
+  struct Slot {
+    uint8_t size = none;
+    uint8_t text[31];
+  };
+  std::vector<Slot> slots;  // by value: one place to look at for a short one
+  std::vector<std::string> values;
+  size_t bytes = 0;  // of all values
 };
 
 struct Node {
@@ -322,9 +327,9 @@ void open_node(Node& n, const Array& a) {
       if (n.encoded.id != a.dictionary_id || a.dictionary_id == 0) {
         const auto values = static_cast<size_t>(a.dictionary->length);
         n.encoded.id = a.dictionary_id;
-        n.encoded.bytes.clear();
-        n.encoded.size.assign(values <= most_dictionary_values ? values : 0, 0);
-        n.encoded.start.assign(n.encoded.size.size(), 0);
+        n.encoded.values.clear();
+        n.encoded.bytes = 0;
+        n.encoded.slots.assign(values <= most_dictionary_values ? values : 0, {});
       }
       return open_node(n.children[0], *a.dictionary);
     case Step::run_end: return open_node(n.children[0], a.children[1]);
@@ -351,7 +356,7 @@ class Datum {
     root_.step = Step::record;
     root_.type = &schema;
     add_fields(root_, plan, schema, "");
-    reserve_ = prefix_.size() + root_.fixed + Format::spare + copy_step;
+    reserve_ = prefix_.size() + root_.fixed + Format::spare;
   }
 
   void open(const Array& block) { open_node(root_, block); }
@@ -373,6 +378,7 @@ class Datum {
   void decimal(Node& n, int64_t i, Out& out);
   void time(Node& n, int64_t v, Out& out);
   void from_dictionary(Node& n, int64_t i, Out& out);
+  void other_dictionary(Node& n, int64_t index, Out& out);
   void array(Node& n, int64_t i, Out& out);
   void map(Node& n, int64_t i, Out& out);
   void fields(Node& n, int64_t i, Out& out);
@@ -630,42 +636,58 @@ void Datum::time(Node& n, int64_t v, Out& out) {
   out.p = put_long(out.p, v * n.times / n.over);
 }
 
-void Datum::from_dictionary(Node& n, int64_t i, Out& out) {
-  const int64_t index = integer_at(n.type->kind, *n.array, i);
+inline void Datum::from_dictionary(Node& n, int64_t i, Out& out) {
+  const Array& a = *n.array;
+  const int64_t index = n.type->kind == Kind::int32 ? a.at<int32_t>(i) : integer_at(n.type->kind, a, i);
+  if (static_cast<uint64_t>(index) < n.encoded.slots.size()) {
+    const Encoded::Slot& known = n.encoded.slots[static_cast<size_t>(index)];
+    if (known.size <= sizeof known.text) {
+      std::memcpy(out.p, known.text, sizeof known.text);  // a constant size is a few loads and stores
+      out.p += known.size;
+      return;
+    }
+  }
+  other_dictionary(n, index, out);
+}
+
+// A value that is long, or not encoded yet, or not worth keeping.
+void Datum::other_dictionary(Node& n, int64_t index, Out& out) {
   if (index < 0 || index >= n.array->dictionary->length) {
     throw EncodeFailure(n.path, "dictionary index " + std::to_string(index) + " is outside the dictionary of " +
                                     std::to_string(n.array->dictionary->length) + " values");
   }
   Encoded& known = n.encoded;
   const auto at = static_cast<size_t>(index);
-  if (at >= known.size.size() || (known.size[at] == 0 && known.bytes.size() > most_dictionary_bytes)) {
+  if (at >= known.slots.size() || (known.slots[at].size == Encoded::none && known.bytes > most_dictionary_bytes)) {
     out.need(n.children[0].fixed + reserve_);
     return value(n.children[0], index, out);
   }
-  if (known.size[at] == 0) {
-    const size_t start = known.bytes.size();
-    StringOut to(known.bytes);
-    try {
-      to.need(n.children[0].fixed + reserve_);
-      value(n.children[0], index, to);
-    } catch (...) {
-      known.bytes.resize(start);
-      throw;
+  Encoded::Slot& slot = known.slots[at];
+  if (slot.size == Encoded::none) {
+    std::string text;
+    StringOut to(text);
+    to.need(n.children[0].fixed + reserve_);
+    value(n.children[0], index, to);
+    text.resize(to.used());
+    known.bytes += text.size() + sizeof slot;
+    if (text.size() <= sizeof slot.text) {
+      std::memcpy(slot.text, text.data(), text.size());
+      slot.size = static_cast<uint8_t>(text.size());
+      std::memcpy(out.p, slot.text, sizeof slot.text);
+      out.p += slot.size;
+      return;
     }
-    const size_t end = to.used();
-    known.bytes.resize(end + copy_step);  // so that the last step of a copy reads what is ours
-    known.start[at] = static_cast<uint32_t>(start);
-    known.size[at] = static_cast<uint32_t>(end - start) + 1;
+    const size_t place = known.values.size();
+    known.values.push_back(std::move(text));
+    std::memcpy(slot.text, &place, sizeof place);
+    slot.size = Encoded::apart;
   }
-  const uint32_t size = known.size[at] - 1;
-  const char* const from = known.bytes.data() + known.start[at];
-  if (size <= copy_step) {
-    std::memcpy(out.p, from, copy_step);  // a constant size is one load and one store
-  } else {
-    out.need(size + reserve_);
-    std::memcpy(out.p, from, size);
-  }
-  out.p += size;
+  size_t place;
+  std::memcpy(&place, slot.text, sizeof place);
+  const std::string& text = known.values[place];
+  out.need(text.size() + reserve_);
+  std::memcpy(out.p, text.data(), text.size());
+  out.p += text.size();
 }
 
 void Datum::array(Node& n, int64_t i, Out& out) {
