@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from penstock import _core
-from penstock.columns import find_column
+from penstock.columns import find_connector_column
 from penstock.config import AvroFormat
 from penstock.config.connector import parse_json
 from penstock.errors import ConfigError, SchemaError
@@ -191,24 +191,13 @@ def find_index(context: Context) -> Index | None:
     if wanted is None:
         return None
     indexes = context.config.writer.relation.indexes
-    name = next((name for name in (_folded(wanted), wanted) if name in indexes), None)
+    folded = wanted[1:-1] if len(wanted) > 1 and wanted[0] == wanted[-1] == '"' else wanted.lower()
+    name = next((name for name in (folded, wanted) if name in indexes), None)
     if name is None:
         hint = did_you_mean(wanted, indexes) or "; name its columns in writer.relation.indexes"
         raise ConfigError(f"index: there is no index {shown(wanted)}{hint}")
-    names = context.schema.names
-    columns = []
-    for column in indexes[name]:
-        folded = _folded(column)
-        exact = folded if folded in names else column
-        columns.append(find_column(context.schema, exact, f"writer.relation.indexes.{name}"))
-    return Index(name, tuple(columns))
-
-
-def _folded(name: str) -> str:
-    """Return a name of the connector's as SQL reads it: in double quotes as it is, else in lower case."""
-    if len(name) > 1 and name[0] == name[-1] == '"':
-        return name[1:-1]
-    return name.lower()
+    setting = f"writer.relation.indexes.{name}"
+    return Index(name, tuple(find_connector_column(context.schema, column, setting) for column in indexes[name]))
 
 
 # ---- debezium -------------------------------------------------------------------------------------------------------
