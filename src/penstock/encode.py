@@ -37,6 +37,7 @@ class Plan:
         config: Config,
         partitions: int,
         workers: int,
+        *,
         registry: Registry | None = None,
     ) -> None:
         self.number = number
@@ -91,6 +92,6 @@ class Planner:
         for known, plan in self._plans:
             if known is schema or known.equals(schema, check_metadata=True):
                 return plan
-        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, self._registry)
+        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, registry=self._registry)
         self._plans.insert(0, (schema, plan))
         return plan

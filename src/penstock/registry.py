@@ -1,12 +1,13 @@
-"""registry: ids of schemas from a schema registry, over its REST interface (Confluent's; Apicurio and Karapace have it too).
+"""registry: ids of schemas from a schema registry, over the REST interface of Confluent's, which others have too.
 
-    POST /subjects/<subject>/versions                          register, or find what is registered already   → id
-    POST /subjects/<subject>                                   look up, with auto_register=false and for previews → id
-    POST /compatibility/subjects/<subject>/versions/latest     with check_compatibility                       → yes or no
+    POST /subjects/<subject>/versions                        register, or find what is registered already   → id
+    POST /subjects/<subject>                                 look up: auto_register=false, and in previews  → id
+    POST /compatibility/subjects/<subject>/versions/latest   with check_compatibility                       → yes or no
 
 Spoken to by the coordinator alone, once for each subject; workers get the ids. Addresses are tried in order until one
-answers. Needs httpx (`pip install "penstock[avro]"`), which is imported only when there is something to ask. Certificates
-of https addresses are checked against SSL_CERT_FILE or SSL_CERT_DIR where these are set, else against certifi's list.
+answers. Needs httpx (`pip install "penstock[avro]"`), which is imported only when there is something to ask.
+Certificates of https addresses are checked against SSL_CERT_FILE or SSL_CERT_DIR where these are set, else against
+certifi's list.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _PROXY_UNAUTHORIZED: Final = 407
 _NOT_FOUND: Final = 404
 _REFUSES_SCHEMA: Final = (409, 422)
 _SERVER_ERROR: Final = 500
+_NEEDS_URLS: Final = ("registry_headers", "registry_proxy", "registry_username", "registry_authorization_token")
 _LONGEST_SAID: Final = 300
 
 RegistryFormat = AvroFormat | ProtobufFormat
@@ -58,10 +60,13 @@ def open_registry(config: Config, *, register: bool = True) -> Registry | None:
     """Return the registry that the format names, or None where it names none. Nothing is sent yet.
 
     register  False for a preview: schemas are only looked up, and one that is not there gets id 0
-    Raises    ConfigError when httpx is missing or an address is none
+    Raises    ConfigError when httpx is missing, an address is none, or members contradict one another
     """
     form = config.format
-    if not isinstance(form, RegistryFormat) or not form.registry_urls:
+    if not isinstance(form, RegistryFormat):
+        return None
+    _check_members(form)
+    if not form.registry_urls:
         return None
     return Registry(
         form,
@@ -148,8 +153,8 @@ class Registry:
         found = answer.get("id") if isinstance(answer, dict) else None
         if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _MOST_ID:
             raise ConnectError(
-                f'the registry\'s answer for subject "{subject}" has no id of a schema; is registry_urls the address of '
-                "a registry's REST interface?"
+                f'the registry\'s answer for subject "{subject}" has no id of a schema; is registry_urls the address '
+                "of a registry's REST interface?"
             )
         return found
 
@@ -212,8 +217,8 @@ class Registry:
         except (ValueError, UnicodeError, OSError, httpx.InvalidURL) as error:
             # What it says may repeat a header or the proxy's password, cut in a way that _clean does not find.
             raise ConfigError(
-                f"registry_proxy, registry_headers or SSL_CERT_FILE cannot be used ({type(error).__name__}); a proxy is "
-                "an address such as http://host:3128, headers are ASCII, the file holds certificates in PEM form"
+                f"registry_proxy, registry_headers or SSL_CERT_FILE cannot be used ({type(error).__name__}); a proxy "
+                "is an address such as http://host:3128, headers are ASCII, the file holds certificates in PEM form"
             ) from None
 
     def _clean(self, said: str) -> str:
@@ -225,6 +230,20 @@ class Registry:
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
             said = said.replace(secret, "<not shown>")
         return " ".join(said.split())[:_LONGEST_SAID]
+
+
+def _check_members(form: RegistryFormat) -> None:
+    if not form.registry_urls:
+        for member in _NEEDS_URLS:
+            if getattr(form, member):
+                raise ConfigError(f"format.config.{member} needs registry_urls; give the addresses, or leave it out")
+    if form.registry_password is not None and form.registry_username is None:
+        raise ConfigError("format.config.registry_password needs registry_username; give both, or neither")
+    if form.registry_username is not None and form.registry_authorization_token is not None:
+        raise ConfigError(
+            "format.config.registry_username and registry_authorization_token are two ways to say who asks; leave one "
+            "out"
+        )
 
 
 def _import_httpx() -> None:

@@ -22,6 +22,13 @@ NOT_OURS = {
     # 500 refused rows, counted and 100 of them kept: the connector's status, which a writer does not have
     "encode_error_counting",
 }
+NUMERIC = [
+    ("float32", pa.float32(), False),
+    ("float64", pa.float64(), False),
+    ("dec1", pa.decimal128(4, 2), False),
+    ("dec2", pa.decimal128(8, 0), False),
+    ("dec3", pa.decimal128(6, 3), False),
+]
 # What Arrow's types are where a case names SQL's, or gives no schema of columns.
 COLUMNS: dict[str, list[tuple[str, pa.DataType, bool]]] = {
     "serializer_record1_2": [("id", pa.uint32(), False), ("name", pa.string(), True), ("b", pa.bool_(), True)],
@@ -35,16 +42,8 @@ COLUMNS: dict[str, list[tuple[str, pa.DataType, bool]]] = {
         ("m", pa.map_(pa.string(), pa.field("value", pa.int64(), nullable=False)), True),
         ("dec", pa.decimal128(10, 3), False),
     ],
-    **dict.fromkeys(
-        ("serializer_numeric", "serializer_numeric_optional"),
-        [
-            ("float32", pa.float32(), False),
-            ("float64", pa.float64(), False),
-            ("dec1", pa.decimal128(4, 2), False),
-            ("dec2", pa.decimal128(8, 0), False),
-            ("dec3", pa.decimal128(6, 3), False),
-        ],
-    ),
+    "serializer_numeric": NUMERIC,
+    "serializer_numeric_optional": NUMERIC,
 }
 TEST_STRUCT = [("id", pa.int64(), False), ("b", pa.bool_(), False), ("i", pa.int64(), True), ("s", pa.string(), False)]
 RENAMED = {"ts_us": "ts", "dt_days": "dt"}  # raw numbers, named so

@@ -1,7 +1,7 @@
 """Any schema, any layout, any slice: our datums against fastavro, which nobody here wrote.
 
-The values are read from Arrow's buffers by the slow reference below, as Avro's physical types (a timestamp is a number, a
-decimal bytes), so that no value is out of reach of Python's datetime. fastavro writes them, and reads ours.
+The values are read from Arrow's buffers by the slow reference below, as Avro's physical types (a timestamp is a number,
+a decimal bytes), so that no value is out of reach of Python's datetime. fastavro writes them, and reads ours.
 """
 
 from __future__ import annotations
@@ -75,11 +75,9 @@ def physical(array: pa.Array, field: pa.Field) -> list[Any]:
         array, kind = array.storage, kind.storage_type
     inner = {b"sql_type": mark} if mark else None
     if t.is_dictionary(kind):
-        values = physical(array.dictionary, pa.field("", kind.value_type, metadata=inner))
-        return [None if i is None else values[i] for i in array.indices.to_pylist()]
+        return _picked(array.dictionary, pa.field("", kind.value_type, metadata=inner), array.indices.to_pylist())
     if t.is_run_end_encoded(kind):
-        values = physical(array.values, pa.field("", kind.value_type, metadata=inner))
-        return [values[run] for run in _runs(array)]
+        return _picked(array.values, pa.field("", kind.value_type, metadata=inner), _runs(array))
     valid = array.is_valid().to_pylist()
     if t.is_decimal(kind):
         return [_decimal(array, row, kind) if good else None for row, good in enumerate(valid)]
@@ -99,6 +97,12 @@ def physical(array: pa.Array, field: pa.Field) -> list[Any]:
         numbers = array.view(pa.int32() if kind.bit_width == 32 else pa.int64()).to_pylist()
         return [None if v is None else _ticks(v, kind) for v in numbers]
     return [None if v is None else _leaf(v, kind, mark) for v in array.to_pylist()]
+
+
+def _picked(values: pa.Array, field: pa.Field, places: list[int | None]) -> list[Any]:
+    """Return the values at these places; what nobody refers to may have no form."""
+    of = {place: physical(values.slice(place, 1), field)[0] for place in {*places} - {None}}
+    return [None if place is None else of[place] for place in places]
 
 
 def _decimal(array: pa.Array, row: int, kind: pa.DataType) -> bytes:

@@ -30,6 +30,7 @@ __all__ = ["check", "key_layout", "plan"]
 
 _SCHEMA: Final = "format.config.schema"
 _NULL_FIRST: Final = 0
+_RULES: Final = Rules()
 
 
 class Index(NamedTuple):
@@ -133,7 +134,7 @@ def _generated(context: Context, numbers: tuple[int, ...], name: Name, style: St
     return _matched(context, columns, generate([column.field for column in columns], name, style))
 
 
-def _matched(context: Context, columns: list[Column], schema: Any, rules: Rules = Rules()) -> Record:  # noqa: ANN401 - JSON
+def _matched(context: Context, columns: list[Column], schema: Any, rules: Rules = _RULES) -> Record:  # noqa: ANN401 - JSON
     parsed = parse(schema, _SCHEMA)
     rules = rules._replace(minimal_decimals=context.config.writer.avro_minimal_decimals)
     return Record(compact(schema), parsed.name, match(columns, parsed, rules))
@@ -170,8 +171,8 @@ def _with_cdc_field(schema: dict[str, Any], name: str) -> dict[str, Any]:
     for one in schema["fields"]:
         if one["name"].lower() == name.lower():
             raise ConfigError(
-                f"format.config.cdc_field is {shown(name)}, but the value schema has a field {shown(one['name'])}; give "
-                "another name"
+                f"format.config.cdc_field is {shown(name)}, but the value schema has a field {shown(one['name'])}; "
+                "give another name"
             )
     Name.of(name, None, "format.config.cdc_field")
     if "." in name:

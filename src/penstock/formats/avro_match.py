@@ -1,4 +1,4 @@
-"""avro_match: an Avro schema and the columns become the tree that the core writes by; what does not fit is refused here.
+"""avro_match: a schema and the columns become the tree that the core writes by; what does not fit is refused here.
 
 Nothing is left for the first row to find out but values: a null where the schema has none, a number that is too large.
 Which column may go into what is Feldera's (connector, section 7.3); wider is allowed where no value can be lost.
@@ -158,8 +158,8 @@ class _Matcher:
         kind = value(column.field).type
         if avro.scale < kind.scale:
             raise SchemaError(
-                f'column "{where}" is {kind}, but the Avro schema has {avro.scale} digits after the point; digits would '
-                f"be lost, so cast the column, or give the schema a scale of {kind.scale}",
+                f'column "{where}" is {kind}, but the Avro schema has {avro.scale} digits after the point; digits '
+                f"would be lost, so cast the column, or give the schema a scale of {kind.scale}",
                 column=where,
             )
         digits = kind.precision - kind.scale + avro.scale  # that a value may have once it is rescaled

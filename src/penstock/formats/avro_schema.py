@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 import pyarrow as pa
 
@@ -60,8 +60,8 @@ class Name(NamedTuple):
             if _NAME.fullmatch(part) is None:
                 given = relation if part in relation.split(".") else namespace
                 raise ConfigError(
-                    f"{what} {shown(given)}: Avro takes names of letters, digits and _ that begin with no digit, parted "
-                    f"by dots, found {shown(part)}; give another one"
+                    f"{what} {shown(given)}: Avro takes names of letters, digits and _ that begin with no digit, "
+                    f"parted by dots, found {shown(part)}; give another one"
                 )
         return cls(parts[-1], ".".join(parts[:-1]))
 
@@ -251,7 +251,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def leaf_name(kind: pa.DataType) -> str:
-    """Return one word for a type that nests nothing: Arrow's own for numbers, else what it has in common with others."""
+    """Return one word for a type that nests nothing: Arrow's own for numbers, else what it shares with others."""
     t = pa.types
     for name, found in (
         ("null", t.is_null),
@@ -329,6 +329,10 @@ _LOGICAL: Final = {
 def parse(schema: Any, where: str) -> AvroType:  # noqa: ANN401 - JSON
     """Read a schema that json.loads gave; ConfigError naming the place, below `where`, of what Avro does not take."""
     return _Parser(where).type(schema, "", "")
+
+
+def _whole(number: object) -> TypeGuard[int]:
+    return isinstance(number, int) and not isinstance(number, bool)
 
 
 class _Parser:
@@ -425,7 +429,7 @@ class _Parser:
         if made.kind == "enum":
             return made
         size = schema.get("size")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not _whole(size) or size < 0:
             raise self._error(path, f"fixed {shown(name)} needs a size in bytes, found {shown(size)}")
         made.size = size
         return self._logical(schema, made, path)
@@ -438,11 +442,11 @@ class _Parser:
         made.logical = logical
         if logical == "decimal":
             precision, scale = schema.get("precision"), schema.get("scale", 0)
-            whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (precision, scale))
-            if not whole or not 0 <= scale <= precision or precision == 0:
+            if not _whole(precision) or not _whole(scale) or not 0 <= scale <= precision or precision == 0:
                 raise self._error(
                     path,
-                    f"a decimal has 0 <= scale <= precision, found precision {shown(precision)} and scale {shown(scale)}",
+                    "a decimal has 0 <= scale <= precision, found "
+                    f"precision {shown(precision)} and scale {shown(scale)}",
                 )
             made.precision, made.scale = precision, scale
         return made
