@@ -80,7 +80,7 @@ class RegistryServer:
         if parts[0] == "subjects" and parts[-1] == "versions":
             schema = body["schema"]
             if self._register is not None:
-                return 200, {"id": self._register(subject, schema)}
+                self.ids[schema] = self._register(subject, schema)
             self.versions.setdefault(subject, []).append(schema)
             return 200, {"id": self.ids.setdefault(schema, len(self.ids) + 1)}
         if parts[0] == "subjects":

@@ -437,7 +437,7 @@ def test_debezium_source():
     assert abs(source.pop("ts_ms") - made) < 1000
     version = source.pop("version")
     assert version
-    assert source == {"connector": "penstock", "name": "t", "db": "shop", "table": "orders"}
+    assert source == {"connector": "penstock", "name": "t", "snapshot": "false", "db": "", "table": "shop.orders"}
 
 
 def test_debezium_images_from_columns():

@@ -13,10 +13,11 @@ from penstock import _core
 from penstock.columns import find_connector_column
 from penstock.config import AvroFormat
 from penstock.config.connector import parse_json
-from penstock.errors import ConfigError, SchemaError
+from penstock.errors import ConfigError
 from penstock.formats import Form
 from penstock.formats.avro_match import Column, Rules, match
-from penstock.formats.avro_schema import AvroType, Name, Style, compact, generate, parse, record, value
+from penstock.formats.avro_schema import AvroType, Name, Style, compact, generate, parse, record
+from penstock.formats.debezium import find_images
 from penstock.layout import AvroKey, AvroLayout, AvroNode, Packing
 from penstock.names import did_you_mean, shown
 from penstock.registry import subjects
@@ -207,7 +208,8 @@ def find_index(context: Context) -> Index | None:
 def _envelope(context: Context, form: AvroFormat, style: Style) -> Record:
     """Return the envelope around the row's record: before, after and op, by option source and ts_ms."""
     columns = _columns(context, context.columns)
-    images = _image_columns(context)
+    found = find_images(context.schema, context.columns, context.config.writer)
+    images = None if found is None else _columns(context, (found.before, found.after))
     after = columns if images is None else _fields(images[1])
     if form.schema is not None:
         row = _given(form.schema)
@@ -251,34 +253,22 @@ def _envelope(context: Context, form: AvroFormat, style: Style) -> Record:
     return _matched(context, [], envelope, Rules(more=more))
 
 
-def _image_columns(context: Context) -> tuple[Column, Column] | None:
-    """Return the columns that hold the rows before and after a change, where the settings name them."""
-    from pyarrow import types  # noqa: PLC0415 - this module is read for its checks too
-
-    writer = context.config.writer
-    if writer.before_column is None or writer.after_column is None:
-        return None
-    found = []
-    for setting, name in (("before_column", writer.before_column), ("after_column", writer.after_column)):
-        at = context.schema.get_field_index(name)
-        if at < 0 or not types.is_struct(value(context.schema.field(at)).type):
-            raise ConfigError(f'{setting}: "{name}" is no column of structs; name the one that holds the whole row')
-        if not types.is_struct(context.schema.field(at).type):
-            raise SchemaError(f'column "{name}" is an encoded struct; decode it, or leave it out', column=name)
-        found.append(Column(at, context.schema.field(at)))
-    return found[0], found[1]
-
-
 def _fields(column: Column) -> list[Column]:
     kind: pa.DataType = column.field.type
     return [Column(at, kind.field(at)) for at in range(kind.num_fields)]
 
 
 def _source(context: Context) -> tuple[dict[str, Any], AvroNode]:
-    """Return the record `source`: constants but for ts_ms."""
-    database, _, table = _relation(context).rpartition(".")
-    texts = {"version": _core.version(), "connector": "penstock", "name": context.config.topic, "ts_ms": None}
-    texts |= {"db": database, "table": table}
+    """Return the record `source`, with the values that it has in JSON too: constants but for ts_ms."""
+    texts = {
+        "version": _core.version(),
+        "connector": "penstock",
+        "name": context.config.topic,
+        "ts_ms": None,
+        "snapshot": "false",
+        "db": "",
+        "table": _relation(context),
+    }
     fields = [{"name": name, "type": "long" if text is None else "string"} for name, text in texts.items()]
     nodes = tuple(AvroNode("now") if text is None else _constant(text) for text in texts.values())
     return record(Name("Source", ""), fields), AvroNode("group", children=nodes)
