@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 #include <stdexcept>
 
+#include "json.hpp"
 #include "number.hpp"
+#include "sixteen.hpp"
 #include "text.hpp"
 #include "variant.hpp"
 #include "wide.hpp"
@@ -89,25 +90,6 @@ template <typename T>
 inline void put_raw(Out& out, T v) {
   std::memcpy(out.p, &v, sizeof v);
   out.p += sizeof v;
-}
-
-float widen(uint16_t h) {
-  const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
-  const uint32_t exponent = (h >> 10) & 31;
-  const uint32_t mantissa = h & 0x3ff;
-  if (exponent == 0) return std::copysign(std::ldexp(static_cast<float>(mantissa), -24), sign != 0 ? -1.0f : 1.0f);
-  const uint32_t word = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | (mantissa << 13);
-  float f;
-  std::memcpy(&f, &word, 4);
-  return f;
-}
-
-// Null by its own validity, or by that of the dictionary value or run that it stands for.
-bool stands_for_null(const Type& type, const Array& a, int64_t i) {
-  if (a.is_null(i)) return true;
-  if (type.dictionary) return stands_for_null(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i));
-  if (type.kind == Kind::run_end) return stands_for_null(type.children[1], a.children[1], run_at(type, a, i, -1));
-  return type.kind == Kind::null;
 }
 
 // A string behind dictionaries and runs.
@@ -584,17 +566,13 @@ void Datum::image(Node& n, int64_t row, Out& out) {
 
 inline void Datum::text(Node& n, const Bytes& b, Out& out) {
   const auto size = static_cast<size_t>(b.size);
-#if defined(__SSE2__)
   if (size <= 16 && n.array->padded) {  // one load, no branch on the length; a leaf has room for it
-    const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b.data));
-    const auto high = static_cast<uint32_t>(_mm_movemask_epi8(sixteen)) & ((1u << size) - 1);
+    const Sixteen x = Sixteen::load(b.data);
     *out.p = static_cast<uint8_t>(2 * size);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out.p + 1), sixteen);
+    x.store(out.p + 1);
     out.p += size + 1;
-    if (high == 0 || valid_utf8(b.data, size)) return;
-  } else
-#endif
-  {
+    if (!x.high() || valid_utf8(b.data, size)) return;  // the high byte may be a neighbour's
+  } else {
     string_of(b.data, size, out);
     if (valid_utf8(b.data, size)) return;
   }

@@ -38,8 +38,8 @@ class Plan:
         config: Config,
         partitions: int,
         workers: int,
-        stream_id: int,
         *,
+        stream_id: int,
         registry: Registry | None = None,
     ) -> None:
         self.number = number
@@ -101,7 +101,7 @@ class Planner:
             self._config,
             self._partitions,
             self._workers,
-            self._stream_id,
+            stream_id=self._stream_id,
             registry=self._registry,
         )
         self._plans.insert(0, (schema, plan))

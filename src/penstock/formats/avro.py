@@ -208,7 +208,7 @@ def find_index(context: Context) -> Index | None:
 def _envelope(context: Context, form: AvroFormat, style: Style) -> Record:
     """Return the envelope around the row's record: before, after and op, by option source and ts_ms."""
     columns = _columns(context, context.columns)
-    found = find_images(context.schema, context.columns, context.config.writer)
+    found = find_images(context.schema, context.columns, context.config.writer, keyed=True)
     images = None if found is None else _columns(context, (found.before, found.after))
     after = columns if images is None else _fields(images[1])
     if form.schema is not None:
