@@ -17,7 +17,9 @@ __all__ = [
     "AvroKey",
     "AvroLayout",
     "AvroNode",
+    "BigEndianKey",
     "CsvLayout",
+    "FieldsLayout",
     "FormatLayout",
     "JsonKey",
     "JsonLayout",
@@ -160,8 +162,28 @@ class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
     column: int
 
 
+class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian"):
+    """A key that is the columns' integers and UUIDs in big-endian bytes, one behind another."""
+
+    columns: tuple[int, ...]
+
+
 FormatLayout = JsonLayout | CsvLayout | AvroLayout
-KeyLayout = JsonKey | RawKey | AvroKey
+KeyLayout = JsonKey | RawKey | AvroKey | BigEndianKey
+
+
+class FieldsLayout(msgspec.Struct, array_like=True, frozen=True):
+    """What else a row's message has from columns, by their numbers; -1: none.
+
+    partition_column  only beside a topic_column; without one the selection knows the partition
+    """
+
+    headers_column: int = -1
+    header_columns: tuple[int, ...] = ()
+    timestamp_column: int = -1
+    topic_column: int = -1
+    partition_column: int = -1
+    tombstone_column: int = -1
 
 
 class Layout(msgspec.Struct, array_like=True, frozen=True):
@@ -177,7 +199,7 @@ class Layout(msgspec.Struct, array_like=True, frozen=True):
     key: KeyLayout | None
     packing: Packing
     max_payload: int
-    fields: None = None
+    fields: FieldsLayout | None = None
 
 
 def make_packer(layout: Layout) -> _core.Packer:
