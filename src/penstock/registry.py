@@ -48,7 +48,7 @@ def subjects(form: RegistryFormat, topic: str, value_name: str, key_name: str | 
     """
     strategy = form.subject_name_strategy
     if strategy is None:
-        strategy = "topic_name" if getattr(form, "update_format", None) == "confluent_jdbc" else "record_name"
+        strategy = "record_name" if getattr(form, "update_format", None) == "raw" else "topic_name"
     keyed = key_name is not None
     if strategy == "record_name":
         return value_name, key_name

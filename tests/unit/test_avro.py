@@ -401,6 +401,29 @@ def test_confluent_jdbc_without_an_index():
     assert [subject for subject, _ in asked] == ["t-value", "t-key"]
 
 
+@pytest.mark.parametrize("update_format", ["raw", "confluent_jdbc", "debezium"])
+def test_key_columns(update_format):
+    """writer.key with key_format=avro gives keys that are records, with a schema and a subject of their own."""
+    settings = {**WEIGHTED, "key": ["a"], "key_format": "avro"}
+    members = {"update_format": update_format, "subject_name_strategy": "topic_name"}
+    (value, key) = registered(ROWS.schema, settings, **members)
+    assert (value[0], key[0]) == ("t-value", "t-key")
+    fields = [{"name": "a", "type": ["null", "string"]}]
+    assert key[1] == {"type": "record", "namespace": "t", "name": "key", "fields": fields}
+    made = messages(ROWS.slice(0, 2), settings, **members)
+    assert [m.key for m in made] == [bytes(5) + b"\x02\x02y", bytes(5) + b"\x02\x02x"]
+    assert (made[0].value is None) == (update_format == "confluent_jdbc")
+
+
+def test_keys_of_another_format():
+    """A key may be plain bytes beside a value in Avro, but for confluent_jdbc."""
+    settings = {**WEIGHTED, "key": ["a"], "key_format": "string"}
+    (first, *_) = messages(ROWS, settings)
+    assert first.key == b"y"
+    with pytest.raises(penstock.ConfigError, match="confluent_jdbc writes keys in Avro, key_format is string"):
+        messages(ROWS, settings, update_format="confluent_jdbc")
+
+
 def test_ids_stand_in_front():
     """Value and key carry their schemas' ids, or nothing at all."""
     recorder = Recorder()
@@ -416,7 +439,7 @@ def test_debezium():
     """Inserts and deletes are envelopes with one image, which fastavro reads."""
     made = messages(ROWS.slice(0, 2), WEIGHTED, update_format="debezium", namespace="com.acme")
     ((subject, schema),) = registered(ROWS.schema, WEIGHTED, update_format="debezium", namespace="com.acme")
-    assert subject == "com.acme.t.Envelope"
+    assert (subject, schema["namespace"], schema["name"]) == ("t", "com.acme.t", "Envelope")
     assert [read(m, schema) for m in made] == [
         {"before": {"a": "y"}, "after": None, "op": "d"},
         {"before": None, "after": {"a": "x"}, "op": "c"},
@@ -465,7 +488,7 @@ def test_debezium_with_a_user_schema():
     row = record(["null", "string"], "a")
     made = messages(ROWS.slice(0, 1), WEIGHTED, update_format="debezium", schema=row)
     ((subject, schema),) = registered(ROWS.schema, WEIGHTED, update_format="debezium", schema=row)
-    assert subject == "r.Envelope"
+    assert (subject, schema["namespace"], schema["name"]) == ("t", "r", "Envelope")
     assert read(made[0], schema) == {"before": None, "after": {"a": "x"}, "op": "c"}
 
 

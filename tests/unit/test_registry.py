@@ -74,6 +74,7 @@ def test_schemas_are_registered_once():
         (None, "confluent_jdbc", True, ("to-value", "to-key")),
         ("topic_name", "raw", False, ("to", None)),
         ("topic_name", "raw", True, ("to-value", "to-key")),
+        (None, "debezium", False, ("to", None)),
         ("record_name", "confluent_jdbc", True, ("ns.v", "ns.k")),
         ("topic_record_name", "raw", False, ("to-ns.v", None)),
         ("topic_record_name", "raw", True, ("to-ns.v-value", "to-ns.v-key")),

@@ -18,6 +18,7 @@ from penstock.formats import Form
 from penstock.formats.avro_match import Column, Rules, match
 from penstock.formats.avro_schema import AvroType, Name, Style, compact, generate, parse, record
 from penstock.formats.debezium import find_images
+from penstock.keys import key_columns
 from penstock.layout import AvroKey, AvroLayout, AvroNode, Packing
 from penstock.names import did_you_mean, shown
 from penstock.registry import subjects
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from penstock.formats import Context
 
-__all__ = ["check", "key_layout", "plan"]
+__all__ = ["check", "plan"]
 
 _SCHEMA: Final = "format.config.schema"
 _NULL_FIRST: Final = 0
@@ -59,7 +60,7 @@ def plan(context: Context) -> Form:
         _envelope(context, form, style) if form.update_format == "debezium" else _row(context, form, index, style)
     )
     key_record = _key_record(context, form, index, style)
-    whole_value = form.update_format == "confluent_jdbc" and index is None
+    whole_value = form.update_format == "confluent_jdbc" and key_record is None
     if whole_value:
         key_record = value_record
     value_id, key_id = _ids(context, form, value_record, key_record)
@@ -89,20 +90,6 @@ def check(form: AvroFormat, indexed: bool) -> None:  # noqa: FBT001 - the one fa
         raise ConfigError('format.config.key_mode "key_fields" needs an index; name one in "index", or leave it out')
     if form.cdc_field is not None and not indexed:
         raise ConfigError('format.config.cdc_field needs an index; name one in "index", or leave it out')
-
-
-def key_layout(context: Context, columns: tuple[int, ...]) -> AvroKey:
-    """Return the key that is a record of these columns, as writer.key and key_format=avro ask for.
-
-    Its record is called <relation>.key, as Feldera calls the key of a view that is its own index.
-    """
-    form = context.config.format
-    namespace = form.namespace if isinstance(form, AvroFormat) else None
-    style = Style(context.config.writer.avro_uuid, context.config.writer.avro_defaults)
-    made = _generated(context, columns, Name.of(f"{_relation(context)}.key", namespace, _RELATION), style)
-    if isinstance(form, AvroFormat):
-        return AvroKey(made.node, _prefix(form, _register_key(context, form, made)))
-    return AvroKey(made.node, _FRAME + bytes(4))
 
 
 _RELATION: Final = "writer.relation.name, by default the topic,"
@@ -182,9 +169,26 @@ def _with_cdc_field(schema: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _key_record(context: Context, form: AvroFormat, index: Index | None, style: Style) -> Record | None:
-    if index is None or form.key_mode == "none":
+    """Return the record that is the key: the index's, or that of writer.key with key_format=avro; None: there is none.
+
+    The latter is called <relation>.key, as Feldera calls the key of a view that is its own index.
+    """
+    writer = context.config.writer
+    if index is not None and form.key_mode != "none":
+        if writer.key:
+            raise ConfigError('"index" and key both say what the key is; leave key out, or set key_mode to "none"')
+        return _generated(context, index.columns, Name.of(index.name, form.namespace, '"index"'), style)
+    if not writer.key:
         return None
-    return _generated(context, index.columns, Name.of(index.name, form.namespace, '"index"'), style)
+    if writer.key_format == "avro":
+        name = Name.of(f"{_relation(context)}.key", form.namespace, _RELATION)
+        return _generated(context, key_columns(context.schema, writer), name, style)
+    if form.update_format == "confluent_jdbc":
+        raise ConfigError(
+            f"update_format confluent_jdbc writes keys in Avro, key_format is {writer.key_format}; set it to avro, or "
+            "leave key out"
+        )
+    return None
 
 
 def find_index(context: Context) -> Index | None:
@@ -300,11 +304,3 @@ def _ids(context: Context, form: AvroFormat, value_record: Record, key_record: R
     if key_record is None or key_subject is None:
         return value_id, 0
     return value_id, registry.schema_id(key_subject, key_record.text)
-
-
-def _register_key(context: Context, form: AvroFormat, key_record: Record) -> int:
-    if context.registry is None:
-        return 0
-    _, subject = subjects(form, context.config.topic, _relation(context), key_record.name)
-    assert subject is not None  # noqa: S101 - there is a key
-    return context.registry.schema_id(subject, key_record.text)
