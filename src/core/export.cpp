@@ -394,12 +394,6 @@ class Builder {
 
 }  // namespace
 
-int64_t Exporter::row_of(uint32_t entry) { return entry & ~delete_bit; }
-
-Change Exporter::change(size_t group, uint64_t event) const {
-  return (entry(place_of(group, event)) & delete_bit) != 0 ? Change::remove : Change::insert;
-}
-
 void Exporter::open(const uint8_t* arena, const ChunkPlace& place) {
   chunk_ = open_chunk(schema_, arena, place, block_);
   ends_.clear();
@@ -414,32 +408,32 @@ void Exporter::open(const uint8_t* arena, const ChunkPlace& place) {
   }
 }
 
-size_t Exporter::place_of(size_t group, uint64_t event) const {
+uint32_t Exporter::place_of(size_t group, uint64_t event) const {
   const Group& g = chunk_.groups[group];
-  if (ends_.empty()) return g.first + static_cast<size_t>(event);
-  const auto from = ends_.begin() + static_cast<std::ptrdiff_t>(g.first);
-  return static_cast<size_t>(std::upper_bound(from, from + static_cast<std::ptrdiff_t>(g.count), event) - ends_.begin());
+  if (ends_.empty()) return g.first + static_cast<uint32_t>(event);
+  const auto from = ends_.begin() + g.first;
+  return static_cast<uint32_t>(std::upper_bound(from, from + g.count, event) - ends_.begin());
 }
 
 std::pair<uint32_t, bool> Exporter::rows_ended(size_t group, uint64_t first, uint64_t end) const {
-  if (ends_.empty()) return {static_cast<uint32_t>(end - first), false};
-  const size_t last = place_of(group, end - 1);
-  const bool goes_on = ends_[last] > end;
-  return {static_cast<uint32_t>(last - place_of(group, first) + (goes_on ? 0 : 1)), goes_on};
+  const uint32_t last = place_of(group, end - 1);
+  const bool goes_on = !ends_.empty() && ends_[last] > end;
+  uint32_t rows = 0;
+  for (uint32_t place = place_of(group, first); place <= last; ++place) rows += rows_of(chunk_.entry(place));
+  return {goes_on ? rows - rows_of(chunk_.entry(last)) : rows, goes_on};
 }
 
 void Exporter::events_as_array(size_t group, uint64_t first, uint64_t end, ArrowArray* out) const {
   std::vector<int64_t> at;
   Rows rows{nullptr, 0, static_cast<int64_t>(end - first)};
-  if (chunk_.entries == nullptr && ends_.empty()) {
-    rows.first = block_.offset + row_of(entry(chunk_.groups[group].first + static_cast<size_t>(first)));
+  uint32_t place = place_of(group, first);
+  if (chunk_.entries == nullptr) {
+    rows.first = block_.offset + chunk_.first_row + place;
   } else {
     at.reserve(static_cast<size_t>(end - first));
-    size_t place = place_of(group, first);
     for (uint64_t event = first; event < end; ++event) {
-      if (!ends_.empty() && event >= ends_[place]) ++place;
-      if (ends_.empty() && event > first) ++place;
-      at.push_back(block_.offset + row_of(entry(place)));
+      if (ends_.empty() ? event > first : event >= ends_[place]) ++place;
+      at.push_back(block_.offset + (chunk_.entry(place) & row_mask));
     }
     rows = selected(at);
   }

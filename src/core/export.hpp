@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,21 +40,16 @@ class Exporter {
   uint64_t events(size_t group) const { return ends_.empty() ? chunk_.groups[group].count : group_events_[group]; }
 
   // The block's row of an event, and what happened to it.
-  int64_t row(size_t group, uint64_t event) const { return row_of(entry(place_of(group, event))); }
-  Change change(size_t group, uint64_t event) const;
+  Event event(size_t group, uint64_t number) const { return event_of(chunk_.entry(place_of(group, number))); }
 
-  // Rows whose last event is one of [first, end), and whether the last row goes on behind them.
+  // Input rows whose last event is one of [first, end), and whether the last row goes on behind them.
   std::pair<uint32_t, bool> rows_ended(size_t group, uint64_t first, uint64_t end) const;
 
   // A struct array of the columns. Throws RowFailure for a value that no reader would take, ExportOverflow.
   void events_as_array(size_t group, uint64_t first, uint64_t end, ArrowArray* out) const;
 
  private:
-  uint32_t entry(size_t place) const {
-    return chunk_.entries != nullptr ? chunk_.entries[place] : static_cast<uint32_t>(chunk_.first_row + static_cast<int64_t>(place));
-  }
-  static int64_t row_of(uint32_t entry);
-  size_t place_of(size_t group, uint64_t event) const;
+  uint32_t place_of(size_t group, uint64_t event) const;
 
   const Type& schema_;
   std::vector<int> columns_;
@@ -63,5 +59,33 @@ class Exporter {
   std::vector<uint64_t> ends_;          // by entry: events of its group up to and with it; empty: one each
   std::vector<uint64_t> group_events_;  // by group, where ends_ are
 };
+
+// The name and the value stay the caller's; a value of nullptr is a null.
+inline void add_header(Extras& extras, const char* name, size_t size, const Bytes& value) {
+  extras.headers.push_back({{name, size}, value.data, static_cast<size_t>(value.size)});
+}
+
+// For _core.pyx: what events_as_array throws, as a value. On anything but `done` nothing is left in `out`.
+enum class Exported : uint8_t { done, row, too_many };
+inline Exported export_events(const Exporter& exporter, size_t group, uint64_t first, uint64_t end, ArrowArray* out, RowFailure& failure) {
+  out->release = nullptr;
+  const auto undo = [out] {
+    if (out->release != nullptr) out->release(out);
+  };
+  try {
+    exporter.events_as_array(group, first, end, out);
+    return Exported::done;
+  } catch (const RowFailure& f) {
+    undo();
+    failure = f;
+    return Exported::row;
+  } catch (const ExportOverflow&) {
+    undo();
+    return Exported::too_many;
+  } catch (...) {
+    undo();
+    throw;
+  }
+}
 
 }  // namespace penstock

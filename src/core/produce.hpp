@@ -81,6 +81,13 @@ class Producer : public Sink {
   // Packs and sends the chunk; returns when its last message is in librdkafka's queue.
   void produce(uint64_t id, Packer& packer, const Chunk& chunk);
 
+  // The same for messages that somebody else encoded: begin, each message in the order of its groups, end. Bytes are copied. After
+  // an exception, and where the rest of the chunk is not to be sent, drop_chunk instead of end_chunk.
+  void begin_chunk(uint64_t id, const Group* groups, size_t n_groups);
+  void add_message(size_t group, const Bytes& key, const Bytes& value, const Extras& extras, uint32_t rows, bool open);
+  void end_chunk(const RowFailure* failure);
+  void drop_chunk();
+
   // Serves delivery reports for up to timeout_ms.
   void poll(int timeout_ms);
 
@@ -139,6 +146,7 @@ class Producer : public Sink {
   void settle(Working& chunk);
   void flush_batch();
   void drop_batch();
+  void finish_chunk();
   void send_one(rk::Message& m);
   void wait();
   void release(Slab* slab);
@@ -160,6 +168,7 @@ class Producer : public Sink {
   int64_t slab_bytes_ = 0;
 
   Working* now_ = nullptr;                     // the chunk being packed
+  size_t last_group_ = 0;                      // of add_message
   std::vector<rk::Message> batch_;             // of one group; those from batch_from_ on are not yet with librdkafka
   size_t batch_from_ = 0;
   int64_t batch_bytes_ = 0;
