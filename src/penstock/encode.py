@@ -51,6 +51,7 @@ class Plan:
             partitioner=self.placement.partitioner,
             partitions=partitions,
             workers=workers,
+            no_deletes=form.no_deletes,
         )
 
     @property

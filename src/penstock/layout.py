@@ -13,7 +13,7 @@ import msgspec
 
 from penstock import _core
 
-__all__ = ["FormatLayout", "JsonKey", "JsonLayout", "KeyLayout", "Layout", "Packing", "RawKey", "make_packer"]
+__all__ = ["ColumnarLayout", "FormatLayout", "JsonKey", "JsonLayout", "KeyLayout", "Layout", "Packing", "RawKey", "make_packer"]
 
 
 class Packing(msgspec.Struct, array_like=True, frozen=True):
@@ -39,6 +39,27 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     columns: tuple[int, ...]
 
 
+class ColumnarLayout(msgspec.Struct, array_like=True, frozen=True, tag="columnar"):
+    """Messages that pyarrow, or a function of the user's, makes from whole batches in the worker (batches.py).
+
+    columns        which are written, in order
+    exported       these columns as the core exports them, a schema in Arrow's IPC form; written: as the message has them
+    uuid_text      UUIDs are exported as their text
+    records        most events in one message; python: in one call
+    encoder        python: "module:function"
+    takes_changes  it takes a second argument, which says what each row is
+    """
+
+    form: Literal["parquet", "arrow", "python"]
+    columns: tuple[int, ...]
+    exported: bytes
+    written: bytes
+    uuid_text: bool
+    records: int
+    encoder: str = ""
+    takes_changes: bool = False
+
+
 class JsonKey(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     """A key that is a JSON object of these columns."""
 
@@ -51,7 +72,7 @@ class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
     column: int
 
 
-FormatLayout = JsonLayout
+FormatLayout = JsonLayout | ColumnarLayout
 KeyLayout = JsonKey | RawKey
 
 

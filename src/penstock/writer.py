@@ -23,6 +23,7 @@ from penstock.blocks import Blocks, Rows
 from penstock.coordinator import Coordinator
 from penstock.encode import Planner
 from penstock.errors import DeliveryError, EncodeError, InternalError, PenstockError, WriterClosed
+from penstock.formats import check_format
 from penstock.source import Source, open_source
 from penstock.source.batch import ROWS_PER_PIECE, check_same_columns
 
@@ -76,7 +77,8 @@ class Writer:
         self._ticked = 0.0
         self._report: Report | None = None  # the last one, for calls after the end
         self._open = False
-        # The columns are checked before any process is started; the partitions do not matter to that.
+        # Format and columns are checked before any process is started; the partitions do not matter to that.
+        check_format(config)
         if schema is not None:
             Planner(config, 0, 1).plan(schema)
         self._coordinator = Coordinator(config)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import JsonFormat
+from penstock.config import ArrowFormat, JsonFormat, ParquetFormat, PythonFormat
 from penstock.errors import ConfigError, SchemaError
 from penstock.layout import JsonLayout, Packing
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.layout import FormatLayout, KeyLayout
 
-__all__ = ["Context", "Form", "plan_form"]
+__all__ = ["Context", "Form", "check_format", "plan_form"]
 
 
 class Context(NamedTuple):
@@ -39,11 +39,16 @@ class Context(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What a format makes of a schema. key: the key that the format itself prescribes, None: the settings' own."""
+    """What a format makes of a schema.
+
+    key         the key that the format itself prescribes, None: the settings' own
+    no_deletes  why the format cannot hold a delete, as the error at the row says it; empty: it can
+    """
 
     layout: FormatLayout
     packing: Packing
     key: KeyLayout | None = None
+    no_deletes: str = ""
 
 
 def plan_form(context: Context) -> Form:
@@ -55,6 +60,18 @@ def plan_form(context: Context) -> Form:
     return planner(context)
 
 
+def check_format(config: Config) -> None:
+    """Refuse, before any process and without a schema, what the configured format cannot do: ConfigError."""
+    if isinstance(config.format, ParquetFormat | ArrowFormat):
+        from penstock.formats import columnar  # noqa: PLC0415
+
+        columnar.check(config)
+    elif isinstance(config.format, PythonFormat):
+        from penstock.formats import plugin  # noqa: PLC0415
+
+        plugin.check(config)
+
+
 def _plan_json(context: Context) -> Form:
     form = context.config.format
     assert isinstance(form, JsonFormat)  # noqa: S101
@@ -62,7 +79,25 @@ def _plan_json(context: Context) -> Form:
     return Form(JsonLayout(context.columns), Packing("array" if form.array else "lines", form.buffer_size_records))
 
 
-_PLANNERS: Final[dict[type, Callable[[Context], Form]]] = {JsonFormat: _plan_json}
+# Imported as they are asked for: pyarrow and the user's module are no business of the other formats.
+def _plan_columnar(context: Context) -> Form:
+    from penstock.formats import columnar  # noqa: PLC0415
+
+    return columnar.plan(context)
+
+
+def _plan_python(context: Context) -> Form:
+    from penstock.formats import plugin  # noqa: PLC0415
+
+    return plugin.plan(context)
+
+
+_PLANNERS: Final[dict[type, Callable[[Context], Form]]] = {
+    JsonFormat: _plan_json,
+    ParquetFormat: _plan_columnar,
+    ArrowFormat: _plan_columnar,
+    PythonFormat: _plan_python,
+}
 
 
 def _refuse(context: Context, columns: set[int]) -> None:
