@@ -18,7 +18,7 @@ from libcpp.vector cimport vector
 
 from core cimport (
     Array, ArrowArray, ArrowSchema, Bytes, CExporter, CFieldReader, CFormat, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
-    CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Exported, Extras, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
+    CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Exported, ExportLayout, Extras, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
     Pass, ProducerOptions, RowFailure,
     SelectOptions, Type, add_header, api, collect, copy_block, copy_dictionary, delete_bit, export_events, import_array, json_refusal, list_dictionaries, load_, loaded, make_insert_delete, make_json_key,
     make_raw_key, make_type,
@@ -561,9 +561,9 @@ cdef class Exporter:
     cdef Schema schema
     cdef unique_ptr[CExporter] exporter
 
-    def __init__(self, Schema schema, columns, cbool uuid_text):
+    def __init__(self, Schema schema, columns, cbool table):
         self.schema = schema
-        self.exporter.reset(new CExporter(schema.type, columns, uuid_text))
+        self.exporter.reset(new CExporter(schema.type, columns, ExportLayout.table if table else ExportLayout.plain))
 
     def open(self, uintptr_t arena, place):
         cdef ChunkPlace p

@@ -245,8 +245,11 @@ cdef extern from "export.hpp" namespace "penstock" nogil:
         done
         row
         too_many
+    enum class ExportLayout(uint8_t):
+        plain
+        table
     cdef cppclass CExporter "penstock::Exporter":
-        CExporter(const Type&, const vector[int]&, cbool) except +
+        CExporter(const Type&, const vector[int]&, ExportLayout) except +
         void open(const uint8_t*, const ChunkPlace&) except +
         size_t groups()
         int32_t partition(size_t)

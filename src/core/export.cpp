@@ -92,7 +92,7 @@ void gather_fixed(uint8_t* to, const Array& a, const Rows& rows) {
 
 class Builder {
  public:
-  explicit Builder(bool uuid_text) : uuid_text_(uuid_text) {}
+  explicit Builder(ExportLayout layout) : table_(layout == ExportLayout::table) {}
 
   void array(const Type& type, const Array& a, const Rows& rows, ArrowArray* out) {
     if (type.dictionary) return of_dictionary(type, a, rows, out);
@@ -108,20 +108,34 @@ class Builder {
         booleans(a, rows, holder);
         break;
       case Kind::utf8:
-      case Kind::binary:
       case Kind::utf8_view:
-      case Kind::binary_view:
         validity(a, rows, out, holder);
         strings<int32_t>(type, a, rows, holder);
         break;
       case Kind::large_utf8:
+        validity(a, rows, out, holder);
+        if (table_) strings<int32_t>(type, a, rows, holder); else strings<int64_t>(type, a, rows, holder);
+        break;
+      case Kind::binary:
+      case Kind::binary_view:
+        validity(a, rows, out, holder);
+        if (table_) strings<int64_t>(type, a, rows, holder); else strings<int32_t>(type, a, rows, holder);
+        break;
       case Kind::large_binary:
         validity(a, rows, out, holder);
         strings<int64_t>(type, a, rows, holder);
         break;
+      case Kind::fixed_binary:
+        validity(a, rows, out, holder);
+        if (!table_) fixed(type, a, rows, holder);
+        else if (type.meaning == Meaning::uuid) uuids(type, a, rows, holder);
+        else strings<int64_t>(type, a, rows, holder);
+        break;
       case Kind::list:
-      case Kind::map:
       case Kind::list_view:
+        if (table_) lists<int64_t>(type, a, rows, out, holder); else lists<int32_t>(type, a, rows, out, holder);
+        break;
+      case Kind::map:
         lists<int32_t>(type, a, rows, out, holder);
         break;
       case Kind::large_list:
@@ -129,14 +143,14 @@ class Builder {
         lists<int64_t>(type, a, rows, out, holder);
         break;
       case Kind::fixed_list:
-        fixed_lists(type, a, rows, out, holder);
+        if (table_) lists<int64_t>(type, a, rows, out, holder); else fixed_lists(type, a, rows, out, holder);
         break;
       case Kind::structure:
         structure(type, a, rows, out, holder);
         break;
       default:
         validity(a, rows, out, holder);
-        if (type.meaning == Meaning::uuid && uuid_text_) uuids(type, a, rows, holder); else fixed(type, a, rows, holder);
+        fixed(type, a, rows, holder);
         break;
     }
     finish(out, holder);
@@ -266,8 +280,8 @@ class Builder {
 
   template <typename Offset>
   static void strings(const Type& type, const Array& a, const Rows& rows, Holder& holder) {
-    const bool view = type.kind == Kind::utf8_view || type.kind == Kind::binary_view;
-    const bool in_place = rows.at == nullptr && !view && rows.count > 0;
+    const bool same_offsets = type.kind != Kind::fixed_binary && type.width == static_cast<int32_t>(sizeof(Offset));
+    const bool in_place = rows.at == nullptr && same_offsets && rows.count > 0;
     const auto value = [&](int64_t k) {
       const int64_t r = rows[k];
       return r < 0 || a.is_null(r) ? Bytes{nullptr, 0} : bytes_at(type, a, r);
@@ -373,7 +387,7 @@ class Builder {
     for (size_t c = 0; c < type.children.size(); ++c) array(type.children[c], a.children[c], members, holder.pointers[c]);
   }
 
-  bool uuid_text_;
+  bool table_;
 };
 
 // Which of the rows it is that cannot be exported.
@@ -437,7 +451,7 @@ void Exporter::events_as_array(size_t group, uint64_t first, uint64_t end, Arrow
     }
     rows = selected(at);
   }
-  Builder builder(uuid_text_);
+  Builder builder(layout_);
   Holder& holder = begin(out, rows.count, columns_.size());
   holder.buffers.push_back(nullptr);
   finish(out, holder);

@@ -1,8 +1,9 @@
 // Rows of a block as an Arrow array of plain layout, handed over through the C data interface: what an encoder in Python is given.
 //
-// Plain: dictionaries and run ends come as their values, views as offsets and bytes, list views as lists. A type stays otherwise what
-// it was, but for UUIDs where their text is asked for. One gather serves every layout because pyarrow's `take` and `cast` do not
-// (26.0: no take of string views or run ends, no cast of run ends or of dictionaries of lists).
+// Plain: dictionaries and run ends come as their values, views as offsets and bytes, list views as lists; a type stays otherwise what
+// it was. ExportLayout::table goes on to the layouts of the connector's table: text as utf8, bytes of any kind as large_binary, lists of any
+// kind as large_list, UUIDs as their text. One gather serves every layout because pyarrow's `take` and `cast` do not (26.0: no take of
+// string views or run ends, no cast of run ends or of dictionaries of lists, wrong lengths from casts of lists of nulls).
 //
 //   rows in order   fixed-width values, bytes of strings and whole list items stay in the arena, without a copy; bits that begin in
 //                   the middle of a byte and offsets that begin elsewhere than at 0 are rewritten
@@ -26,11 +27,13 @@ struct ExportOverflow : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+enum class ExportLayout : uint8_t { plain, table };
+
 // The rows of a chunk, group by group, as events: a row of weight n is n events in a row.
 class Exporter {
  public:
-  Exporter(const Type& schema, const std::vector<int>& columns, bool uuid_text)
-      : schema_(schema), columns_(columns), uuid_text_(uuid_text) {}
+  Exporter(const Type& schema, const std::vector<int>& columns, ExportLayout layout)
+      : schema_(schema), columns_(columns), layout_(layout) {}
 
   // Everything below is about this chunk, which must lie in the arena until the last array is let go of.
   void open(const uint8_t* arena, const ChunkPlace& place);
@@ -53,7 +56,7 @@ class Exporter {
 
   const Type& schema_;
   std::vector<int> columns_;
-  bool uuid_text_;
+  ExportLayout layout_;
   Array block_;
   Chunk chunk_;
   std::vector<uint64_t> ends_;          // by entry: events of its group up to and with it; empty: one each

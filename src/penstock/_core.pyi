@@ -230,12 +230,12 @@ class Packer:
 class Exporter:
     """The rows of a chunk as Arrow arrays of plain layout: dictionaries, run ends and views as their values.
 
-    columns    which of the schema's, in order
-    uuid_text  UUIDs of 16 bytes as their text
+    columns  which of the schema's, in order
+    table    as Parquet has them: text as utf8, bytes as large_binary, lists as large_list, UUIDs as their text
     Counted in events, group by group: a row of weight n is n events in a row.
     """
 
-    def __init__(self, schema: Schema, columns: Sequence[int], uuid_text: bool) -> None: ...
+    def __init__(self, schema: Schema, columns: Sequence[int], table: bool) -> None: ...
     def open(self, arena: int, place: Place) -> list[tuple[int, int]]:
         """Turn to this chunk: (partition, events) of each group. It must lie there until the last array is gone."""
 

@@ -36,7 +36,7 @@ class BatchEncoder:
     def __init__(self, layout: Layout, form: ColumnarLayout) -> None:
         self._form = form
         self._max_payload = layout.max_payload
-        self._exporter = _core.Exporter(_core.Schema(layout.spec), form.columns, form.uuid_text)
+        self._exporter = _core.Exporter(_core.Schema(layout.spec), form.columns, form.table)
         self._exported = pa.ipc.read_schema(pa.py_buffer(form.exported))
         self._written = pa.ipc.read_schema(pa.py_buffer(form.written))
         if form.form == "python":
@@ -92,14 +92,25 @@ class BatchEncoder:
             yield from self._files(group, part, min(part + step, end))
 
     def _file(self, batch: pa.RecordBatch) -> bytes:
-        columns = [
-            column if column.type == field.type else column.cast(field.type)
-            for column, field in zip(batch.columns, self._written, strict=True)
-        ]
+        columns = [_cast(column, field.type) for column, field in zip(batch.columns, self._written, strict=True)]
         sink = pa.BufferOutputStream()
         self._write(pa.Table.from_arrays(columns, schema=self._written), sink)
         value: bytes = sink.getvalue().to_pybytes()
         return value
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Cast the leaves; lists, structs and maps are the same already, and pyarrow's casts of them are not all right."""
+    if column.type == kind:
+        return column
+    if pa.types.is_struct(kind):
+        own, children = 1, [column.field(at) for at in range(kind.num_fields)]
+    elif pa.types.is_nested(kind):
+        own, children = 2, [column.values]
+    else:
+        return column.cast(kind)
+    children = [_cast(child, kind.field(at).type) for at, child in enumerate(children)]
+    return pa.Array.from_buffers(kind, len(column), column.buffers()[:own], column.null_count, children=children)
 
 
 def _write_stream(table: pa.Table, sink: pa.BufferOutputStream) -> None:

@@ -44,7 +44,7 @@ class ColumnarLayout(msgspec.Struct, array_like=True, frozen=True, tag="columnar
 
     columns        which are written, in order
     exported       these columns as the core exports them, a schema in Arrow's IPC form; written: as the message has them
-    uuid_text      UUIDs are exported as their text
+    table          exported in the layouts of Parquet's table: one for all text, all bytes, all lists
     records        most events in one message; python: in one call
     encoder        python: "module:function"
     takes_changes  it takes a second argument, which says what each row is
@@ -54,7 +54,7 @@ class ColumnarLayout(msgspec.Struct, array_like=True, frozen=True, tag="columnar
     columns: tuple[int, ...]
     exported: bytes
     written: bytes
-    uuid_text: bool
+    table: bool
     records: int
     encoder: str = ""
     takes_changes: bool = False

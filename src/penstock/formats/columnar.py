@@ -61,7 +61,7 @@ def plan(context: Context) -> Form:
     assert isinstance(form, ParquetFormat | ArrowFormat)  # noqa: S101
     check(context.config)
     parquet = isinstance(form, ParquetFormat)
-    exported = plain_fields(context, "Parquet" if parquet else "Arrow", uuid_text=parquet)
+    exported = plain_fields(context, "Parquet" if parquet else "Arrow", table=parquet)
     written = exported
     if parquet:
         written = pa.schema([_table_field(field) for field in exported])
@@ -71,7 +71,7 @@ def plan(context: Context) -> Form:
             columns=context.columns,
             exported=exported.serialize().to_pybytes(),
             written=written.serialize().to_pybytes(),
-            uuid_text=parquet,
+            table=parquet,
             records=form.buffer_size_records,
         ),
         Packing("bare", form.buffer_size_records),
@@ -80,7 +80,7 @@ def plan(context: Context) -> Form:
     )
 
 
-def plain_fields(context: Context, name: str, *, uuid_text: bool) -> pa.Schema:
+def plain_fields(context: Context, name: str, *, table: bool) -> pa.Schema:
     """Return the written columns as src/core/export.cpp exports them; SchemaError for one that has no form in `name`."""
     if not context.columns:
         raise SchemaError(f"there is no column to write: every one of them says something else; {name} needs one")
@@ -101,7 +101,7 @@ def plain_fields(context: Context, name: str, *, uuid_text: bool) -> pa.Schema:
                 column=field.name,
             )
         seen.add(field.name)
-        fields.append(_plain_field(field, uuid_text=uuid_text))
+        fields.append(_plain_field(field, table=table))
     return pa.schema(fields)
 
 
@@ -156,34 +156,37 @@ def _is_uuid(field: pa.Field) -> bool:
     return sixteen and (name == "arrow.uuid" or marks.get(b"sql_type") == b"UUID")
 
 
-def _plain_field(field: pa.Field, *, uuid_text: bool) -> pa.Field:
-    if uuid_text and _is_uuid(field):
+def _plain_field(field: pa.Field, *, table: bool) -> pa.Field:
+    if table and _is_uuid(field):
         return field.with_type(pa.string())
-    return field.with_type(_plain_type(_values(field.type), uuid_text=uuid_text))
+    return field.with_type(_plain_type(_values(field.type), table=table))
 
 
-def _plain_type(kind: pa.DataType, *, uuid_text: bool) -> pa.DataType:  # noqa: PLR0911 - a table
-    """Return the type without dictionaries, run ends and views; with uuid_text without extensions too."""
+def _plain_type(kind: pa.DataType, *, table: bool) -> pa.DataType:  # noqa: PLR0911 - a table
+    """Return the type without dictionaries, run ends and views; in the table's layouts where asked."""
     t = pa.types
 
     def inner(field: pa.Field) -> pa.Field:
-        return _plain_field(field, uuid_text=uuid_text)
+        return _plain_field(field, table=table)
 
     if isinstance(kind, pa.BaseExtensionType):
-        storage = _plain_type(kind.storage_type, uuid_text=uuid_text)
-        if not uuid_text and storage == kind.storage_type:
+        storage = _plain_type(kind.storage_type, table=table)
+        if not table and storage == kind.storage_type:
             return kind
-        return pa.json_(storage) if not uuid_text and kind.extension_name == "arrow.json" else storage
-    if t.is_string_view(kind):
+        return pa.json_(storage) if not table and kind.extension_name == "arrow.json" else storage
+    small_list = t.is_list(kind) or t.is_list_view(kind)
+    large_list = t.is_large_list(kind) or t.is_large_list_view(kind)
+    binary = t.is_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
+    if t.is_string_view(kind) or (table and t.is_large_string(kind)):
         return pa.string()
-    if t.is_binary_view(kind):
-        return pa.binary()
+    if t.is_binary_view(kind) or (table and binary):
+        return pa.large_binary() if table else pa.binary()
+    if large_list or (table and (small_list or t.is_fixed_size_list(kind))):
+        return pa.large_list(inner(kind.value_field))
+    if small_list:
+        return pa.list_(inner(kind.value_field))
     if t.is_fixed_size_list(kind):
         return pa.list_(inner(kind.value_field), kind.list_size)
-    if t.is_list(kind) or t.is_list_view(kind):
-        return pa.list_(inner(kind.value_field))
-    if t.is_large_list(kind) or t.is_large_list_view(kind):
-        return pa.large_list(inner(kind.value_field))
     if t.is_struct(kind):
         return pa.struct([inner(field) for field in _children(kind)])
     if t.is_map(kind):
@@ -202,24 +205,20 @@ def _table_field(field: pa.Field) -> pa.Field:
 
 
 def _table_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901 - a table
-    """Return what the connector's table has for a plain type."""
+    """Return what the connector's table has for a type of its layouts: numbers and times of its own widths."""
     t = pa.types
     if t.is_float16(kind):
         return pa.float32()
     if t.is_decimal(kind):
         precision, scale = _digits(kind)
         return pa.decimal128(precision, scale) if precision <= _DECIMAL128_DIGITS else pa.decimal256(precision, scale)
-    if t.is_large_string(kind):
-        return pa.string()
-    if t.is_binary(kind) or t.is_fixed_size_binary(kind):
-        return pa.large_binary()
     if t.is_date64(kind):
         return pa.date32()
     if t.is_time(kind):
         return pa.time64("ns")
     if t.is_timestamp(kind):
         return pa.timestamp("ns" if kind.unit == "ns" else "us", None if kind.tz is None else "UTC")
-    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
+    if t.is_large_list(kind):
         return pa.large_list(_table_field(kind.value_field))
     if t.is_struct(kind):
         return pa.struct([_table_field(field) for field in _children(kind)])

@@ -52,14 +52,14 @@ def plan(context: Context) -> Form:
     form = context.config.format
     assert isinstance(form, PythonFormat)  # noqa: S101
     check(context.config)
-    fields = plain_fields(context, "Arrow", uuid_text=False).serialize().to_pybytes()
+    fields = plain_fields(context, "Arrow", table=False).serialize().to_pybytes()
     takes_changes = _takes_changes(_find(form.encoder))
     layout = ColumnarLayout(
         form="python",
         columns=context.columns,
         exported=fields,
         written=fields,
-        uuid_text=False,
+        table=False,
         records=ROWS_PER_CALL,
         encoder=form.encoder,
         takes_changes=takes_changes,
