@@ -17,13 +17,15 @@ from libcpp.utility cimport move, pair
 from libcpp.vector cimport vector
 
 from core cimport (
-    Array, ArrowArray, ArrowSchema, Bytes, CExporter, CFieldReader, CFormat, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
-    CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Exported, ExportLayout, Extras, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
+    Array, ArrowArray, ArrowSchema, CFieldReader, CFormat, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
+    CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
+    EventPart, EventText, Hole, JsonBinary, JsonFormatOptions, JsonKeyOptions, JsonNonFinite, JsonStamp, JsonStyle,
     Pass, ProducerOptions, RowFailure,
-    SelectOptions, Type, add_header, api, collect, copy_block, copy_dictionary, delete_bit, export_events, import_array, json_refusal, list_dictionaries, load_, loaded, make_insert_delete, make_json_key,
-    make_raw_key, make_type,
-    measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, row_mask, rows_of, select_rows, watch_parent_,
+    SelectOptions, Type, api, collect, copy_block, copy_dictionary, find_flavor, import_array, json_refusal, list_dictionaries, load_, loaded,
+    make_json, make_json_key, make_raw_key, make_type,
+    measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
 )
+from core cimport Bytes, CExporter, Exported, ExportLayout, Extras, add_header, delete_bit, export_events, row_mask
 
 import os
 
@@ -285,8 +287,11 @@ cdef class Schema:
         self.spec = spec
         self.type = build_type(spec, "", "")
 
-    def refusal(self, int column):
-        return json_refusal(self.type.children[column]).decode()
+    def refusal(self, int column, style=None):
+        cdef JsonStyle made
+        if style is not None:
+            made = json_style(style)
+        return json_refusal(self.type.children[column], made).decode()
 
 
 cdef class Piece:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from penstock import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from penstock.layout import ColumnarLayout, Layout
 
@@ -25,6 +25,7 @@ __all__ = ["BatchEncoder"]
 
 _SHOWN: Final = 200
 _HEADER_ROOM: Final = 10  # what Kafka adds to a header: two lengths, at most 5 bytes each
+_MESSAGES: Final = "bytes, (key, value) or (key, value, headers), of bytes or None"
 _CHANGES: Final = ("insert", "delete", "update")
 
 Headers = list[tuple[str, bytes | None]]
@@ -141,7 +142,7 @@ class _Plugin:
             arguments.append(pa.DictionaryArray.from_arrays(indices, pa.array(_CHANGES)))
         try:
             made = list(self._encode(*arguments))
-        except Exception as error:  # noqa: BLE001 - whatever the user's code raises is told, at its rows
+        except Exception as error:  # whatever the user's code raises is told, at its rows
             raise self._failed(group, first, rows, _told(error)) from error
         if not made:
             raise self._failed(group, first, rows, "returned no message; filter rows out before they are written")
@@ -150,38 +151,30 @@ class _Plugin:
             # Where the rows do not come out even, the next one goes on in the next message.
             ended, goes_on = self._exporter.rows_ended(group, first + begin, first + end) if end > begin else (0, True)
             goes_on = goes_on or (at + 1) * rows % len(made) != 0
-            key, value, headers = self._read(message, group, first, rows, at)
+            try:
+                key, value, headers = _read(message)
+            except (TypeError, ValueError):
+                text = f"returned {repr(message)[:_SHOWN]} as message {at}; a message is {_MESSAGES}"
+                raise self._failed(group, first, rows, text) from None
             size = len(key or b"") + len(value or b"")
             size += sum(len(name.encode()) + len(header or b"") + _HEADER_ROOM for name, header in headers)
             if size > self._max_payload:
                 raise _too_large(self._exporter.row(group, first + begin), size, self._max_payload)
             yield group, key, value, headers, ended, goes_on
 
-    def _read(
-        self, message: object, group: int, first: int, rows: int, at: int
-    ) -> tuple[bytes | None, bytes | None, Headers]:
-        key: object = None
-        headers: Sequence[tuple[str, object]] = ()
-        if isinstance(message, tuple) and len(message) == 2:  # noqa: PLR2004
-            key, value = message
-        elif isinstance(message, tuple) and len(message) == 3:  # noqa: PLR2004
-            key, value, headers = message
-        else:
-            value = message
-        try:
-            if value is None and not isinstance(message, tuple):
-                raise TypeError  # a function that forgot to return something is more likely than a tombstone
-            return _bytes(key), _bytes(value), [(_text(name), _bytes(header)) for name, header in headers]
-        except (TypeError, ValueError):
-            text = (
-                f"returned {repr(message)[:_SHOWN]} as message {at}; a message is bytes, (key, value) or "
-                "(key, value, headers), of bytes or None"
-            )
-            raise self._failed(group, first, rows, text) from None
-
     def _failed(self, group: int, first: int, rows: int, text: str) -> _core.RowError:
         which = "for this row" if rows == 1 else f"for a batch of {rows} rows that begins with this one"
         return _core.RowError(self._exporter.row(group, first), "", f"encoder {self._name} {text}, {which}")
+
+
+def _read(message: Any) -> tuple[bytes | None, bytes | None, Headers]:  # noqa: ANN401 - the user's
+    """Return key, value and headers; TypeError or ValueError when it is no message."""
+    if message is None:
+        raise TypeError  # a function that forgot to return something is more likely than a tombstone
+    if not isinstance(message, tuple):
+        return None, _bytes(message), []
+    key, value, headers = message if len(message) == 3 else (*message, ())  # noqa: PLR2004
+    return _bytes(key), _bytes(value), [(_text(name), _bytes(header)) for name, header in headers]
 
 
 def _told(error: Exception) -> str:

@@ -81,7 +81,7 @@ def plan(context: Context) -> Form:
 
 
 def plain_fields(context: Context, name: str, *, table: bool) -> pa.Schema:
-    """Return the written columns as src/core/export.cpp exports them; SchemaError for one that has no form in `name`."""
+    """Return the written columns as src/core/export.cpp exports them; SchemaError for one without a form in `name`."""
     if not context.columns:
         raise SchemaError(f"there is no column to write: every one of them says something else; {name} needs one")
     fields = []
@@ -117,32 +117,32 @@ def _children(kind: pa.DataType) -> list[pa.Field]:
 
 def _refusal(kind: pa.DataType, name: str, depth: int) -> str:
     """Return why a type has no form, as the end of a sentence; empty when it has one."""
-    t = pa.types
     kind = _values(kind)
     if isinstance(kind, pa.BaseExtensionType):
         return _refusal(kind.storage_type, name, depth)
-    if depth > _MOST_DEPTH:
-        return f"is nested more than {_MOST_DEPTH} levels deep"
-    for found, what in (
-        (t.is_duration(kind), "a duration"), (t.is_interval(kind), "an INTERVAL"), (t.is_union(kind), "a union"),
-    ):  # fmt: skip
-        if found:
-            return f"is {what}"
-    if t.is_decimal(kind) and name == "Parquet" and _digits(kind)[0] > _DECIMAL256_DIGITS:
-        return f"is a decimal of {_digits(kind)[0]} digits before the point, beyond {_DECIMAL256_DIGITS}"
-    members = _children(kind)
-    if t.is_struct(kind):
-        if not members and name == "Parquet":
-            return "is a struct without fields"
-        names = [field.name for field in members]
-        twice = next((one for one in names if names.count(one) > 1), None)
-        if twice is not None:
-            return f'holds two fields called "{twice}"'
-    for field in members:
+    why = _refusal_alone(kind, name)
+    if not why and depth > _MOST_DEPTH:
+        why = f"is nested more than {_MOST_DEPTH} levels deep"
+    members = iter(_children(kind))
+    while not why and (field := next(members, None)) is not None:
         why = _refusal(field.type, name, depth + 1)
-        if why:
-            return f"holds a value that {why}" if why.startswith("is ") and depth == 0 else why
-    return ""
+    return f"holds a value that {why}" if depth == 1 and why.startswith("is ") else why
+
+
+def _refusal_alone(kind: pa.DataType, name: str) -> str:
+    t = pa.types
+    for found, what in ((t.is_duration, "a duration"), (t.is_interval, "an INTERVAL"), (t.is_union, "a union")):
+        if found(kind):
+            return f"is {what}"
+    if name == "Parquet" and t.is_decimal(kind) and _digits(kind)[0] > _DECIMAL256_DIGITS:
+        return f"is a decimal of {_digits(kind)[0]} digits, beyond {_DECIMAL256_DIGITS}"
+    if not t.is_struct(kind):
+        return ""
+    names = [field.name for field in _children(kind)]
+    if not names and name == "Parquet":
+        return "is a struct without fields"
+    twice = next((one for one in names if names.count(one) > 1), None)
+    return "" if twice is None else f'holds two fields called "{twice}"'
 
 
 def _is_uuid(field: pa.Field) -> bool:
@@ -162,7 +162,7 @@ def _plain_field(field: pa.Field, *, table: bool) -> pa.Field:
     return field.with_type(_plain_type(_values(field.type), table=table))
 
 
-def _plain_type(kind: pa.DataType, *, table: bool) -> pa.DataType:  # noqa: PLR0911 - a table
+def _plain_type(kind: pa.DataType, *, table: bool) -> pa.DataType:  # noqa: C901, PLR0911 - a table
     """Return the type without dictionaries, run ends and views; in the table's layouts where asked."""
     t = pa.types
 
@@ -175,13 +175,13 @@ def _plain_type(kind: pa.DataType, *, table: bool) -> pa.DataType:  # noqa: PLR0
             return kind
         return pa.json_(storage) if not table and kind.extension_name == "arrow.json" else storage
     small_list = t.is_list(kind) or t.is_list_view(kind)
-    large_list = t.is_large_list(kind) or t.is_large_list_view(kind)
+    large_list = t.is_large_list(kind) or t.is_large_list_view(kind) or (table and t.is_fixed_size_list(kind))
     binary = t.is_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
     if t.is_string_view(kind) or (table and t.is_large_string(kind)):
         return pa.string()
     if t.is_binary_view(kind) or (table and binary):
         return pa.large_binary() if table else pa.binary()
-    if large_list or (table and (small_list or t.is_fixed_size_list(kind))):
+    if large_list or (table and small_list):
         return pa.large_list(inner(kind.value_field))
     if small_list:
         return pa.list_(inner(kind.value_field))
@@ -204,7 +204,7 @@ def _table_field(field: pa.Field) -> pa.Field:
     return field.with_type(_table_type(field.type))
 
 
-def _table_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911, C901 - a table
+def _table_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - a table
     """Return what the connector's table has for a type of its layouts: numbers and times of its own widths."""
     t = pa.types
     if t.is_float16(kind):

@@ -64,10 +64,8 @@ def plan(context: Context) -> Form:
         encoder=form.encoder,
         takes_changes=takes_changes,
     )
-    no_deletes = "" if takes_changes else (
-        f"encoder {form.encoder} cannot tell a delete from an insert; give it a second argument, `changes`"
-    )
-    return Form(layout, Packing("bare", ROWS_PER_CALL), no_deletes=no_deletes)
+    no_deletes = f"encoder {form.encoder} takes rows alone and would take a delete for one; give it a second argument"
+    return Form(layout, Packing("bare", ROWS_PER_CALL), no_deletes="" if takes_changes else no_deletes)
 
 
 def _find(name: str) -> Encoder:
