@@ -369,8 +369,6 @@ cdef class Piece:
 class RowError(Exception):
     """A row that cannot be taken: (row, column, text)."""
 
-    messages = ()
-
 
 cdef object row_error(RowFailure& failure):
     return RowError(failure.row, failure.column.decode(errors="replace"), failure.text.decode(errors="replace"))

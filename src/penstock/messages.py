@@ -131,7 +131,7 @@ def _messages(plan: Plan, batch: Batch, sticky: int, sequence: list[int]) -> Ite
         try:
             yield from _encoder(plan.layout).collect(arena, place)
         except _core.RowError as error:
-            yield from error.messages
+            yield from getattr(error, "messages", ())  # a BatchEncoder has yielded them already
             row, column, text = error.args
             raise row_error(batch.origin, first_row + row, column, text) from error.__cause__
         first_row += read.rows

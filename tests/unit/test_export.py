@@ -17,14 +17,14 @@ import strategies
 from penstock import _core
 from penstock.batches import BatchEncoder
 from penstock.config import load
-from penstock.encode import Plan
+from penstock.encode import Planner
 
 
 class Memory:
     """An arena of one batch, filled with ones where nothing was written, and what is exported from it."""
 
     def __init__(self, batch: pa.RecordBatch, **settings: Any) -> None:
-        self.plan = Plan(0, batch.schema, load(for_preview=True, topic="t", format="arrow", **settings), 0, 1)
+        self.plan = Planner(load(for_preview=True, topic="t", format="arrow", **settings), 0, 1).plan(batch.schema)
         self.read = self.plan.read(batch)
         self.encoder = BatchEncoder(self.plan.layout, self.plan.layout.format)
         sizes = [self.read.measure_dictionary(at) for at in range(self.read.dictionaries)]

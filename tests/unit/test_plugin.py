@@ -22,7 +22,7 @@ import strategies
 from penstock import _core
 from penstock.batches import BatchEncoder
 from penstock.config import load
-from penstock.encode import Plan
+from penstock.encode import Planner
 from readback import read_topic
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -173,7 +173,7 @@ def test_shares(count, weights):
     config = load(for_preview=True, topic="t", weight_column="w", format=form)
     several.count = count
     batch = pa.record_batch({"n": range(len(weights)), "w": weights})
-    plan = Plan(0, batch.schema, config, 0, 1)
+    plan = Planner(config, 0, 1).plan(batch.schema)
     read = plan.read(batch)
     selection = plan.selector.select(read, 0, read.rows, "both", 0)
     memory = bytearray(read.measure(0, read.rows) + selection.nbytes + 256)
