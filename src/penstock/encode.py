@@ -100,6 +100,7 @@ class Plan:
             after_column=self.changes.after,
             pair_updates=self.pairs,
             most_copies=_MOST_COPIES if weighted else config.writer.max_weight,
+            no_deletes=form.no_deletes,
         )
         self.reader = self._make_reader() if self.index or config.enable_output_buffer else None
 
