@@ -15,6 +15,7 @@ from penstock import _core
 
 __all__ = [
     "BigEndianKey",
+    "CsvLayout",
     "FieldsLayout",
     "FormatLayout",
     "JsonKey",
@@ -60,8 +61,8 @@ class JsonStyle(msgspec.Struct, array_like=True, frozen=True):
     uint64_text: bool = False
 
 
-# The text of an event: literals, and between them the names of holes (src/core/json_format.hpp): (literal, hole, literal, …,
-# literal). None: no value, a tombstone.
+# The text of an event: (literal, hole, literal, …, literal), the holes as src/core/json_format.hpp names them. None: no
+# value, a tombstone.
 JsonText = tuple[str, ...] | None
 
 
@@ -70,7 +71,8 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
 
     update         the old row is known too
     upsert         it is not
-    before, after  struct columns that hold the old and the new row; `columns` are then their fields. -1: the columns are the row
+    before, after  struct columns of the old and the new row, whose fields `columns` are; -1: the schema's columns are
+                   the row
     """
 
     columns: tuple[int, ...]
@@ -81,6 +83,17 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     style: JsonStyle = JsonStyle()
     before: int = -1
     after: int = -1
+
+
+class CsvLayout(msgspec.Struct, array_like=True, frozen=True, tag="csv"):
+    """Rows as lines of CSV of these columns, in this order; see src/core/csv.hpp."""
+
+    columns: tuple[int, ...]
+    delimiter: str
+    weight: bool
+    quoting: Literal["necessary", "always", "strings"]
+    null_text: str
+    nested_json: bool
 
 
 class JsonKey(msgspec.Struct, array_like=True, frozen=True, tag="json"):
@@ -111,7 +124,7 @@ class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian
     columns: tuple[int, ...]
 
 
-FormatLayout = JsonLayout
+FormatLayout = JsonLayout | CsvLayout
 KeyLayout = JsonKey | RawKey | BigEndianKey
 
 
