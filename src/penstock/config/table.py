@@ -36,7 +36,8 @@ def _setting(name: str, kind: str, default: str, meaning: str, reason: str, *, f
 
 _COLUMN, _COLUMNS = "column", "columns, with commas between"
 SETTINGS: Final = (
-    _setting("topic", "text", "", "topic that the rows are written to", "there is no sensible default"),
+    _setting("topic", "text", "", "topic that the rows are written to; may be left out where `topics` is a list",
+             "there is no sensible default"),
     _setting(
         "bootstrap_servers", "host:port, with commas between", "$REDPANDA_BROKERS, else localhost",
         "brokers to start from; librdkafka's bootstrap.servers", "as the original connector; the port defaults to 9092",
