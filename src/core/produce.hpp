@@ -184,6 +184,7 @@ class Producer : public Sink {
   const Slab* singles_slab_ = nullptr;
   size_t singles_group_ = 0;
   size_t unserved_ = 0;                        // messages sent one by one since reports were served
+  int64_t unserved_bytes_ = 0;
   size_t last_group_ = 0;                      // of add_message
   std::vector<rk::Message> batch_;             // of one group; those from batch_from_ on are not yet with librdkafka
   size_t batch_from_ = 0;

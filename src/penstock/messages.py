@@ -38,7 +38,7 @@ class Message(msgspec.Struct, frozen=True):
     """One message as Kafka would get it.
 
     batch      counts from 0
-    partition  None unless partitions were asked for
+    partition  None unless partitions were asked for, and where librdkafka will choose it (topic_column)
     timestamp  milliseconds since 1970, where a column gives it; None: the time of sending
     """
 
