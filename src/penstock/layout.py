@@ -14,7 +14,10 @@ import msgspec
 from penstock import _core
 
 __all__ = [
+    "BigEndianKey",
     "ColumnarLayout",
+    "CsvLayout",
+    "FieldsLayout",
     "FormatLayout",
     "JsonKey",
     "JsonLayout",
@@ -59,8 +62,8 @@ class JsonStyle(msgspec.Struct, array_like=True, frozen=True):
     uint64_text: bool = False
 
 
-# The text of an event: literals, and between them the names of holes (src/core/json_format.hpp): (literal, hole, literal, …,
-# literal). None: no value, a tombstone.
+# The text of an event: (literal, hole, literal, …, literal), the holes as src/core/json_format.hpp names them. None: no
+# value, a tombstone.
 JsonText = tuple[str, ...] | None
 
 
@@ -69,7 +72,8 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
 
     update         the old row is known too
     upsert         it is not
-    before, after  struct columns that hold the old and the new row; `columns` are then their fields. -1: the columns are the row
+    before, after  struct columns of the old and the new row, whose fields `columns` are; -1: the schema's columns are
+                   the row
     """
 
     columns: tuple[int, ...]
@@ -82,11 +86,22 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     after: int = -1
 
 
+class CsvLayout(msgspec.Struct, array_like=True, frozen=True, tag="csv"):
+    """Rows as lines of CSV of these columns, in this order; see src/core/csv.hpp."""
+
+    columns: tuple[int, ...]
+    delimiter: str
+    weight: bool
+    quoting: Literal["necessary", "always", "strings"]
+    null_text: str
+    nested_json: bool
+
+
 class ColumnarLayout(msgspec.Struct, array_like=True, frozen=True, tag="columnar"):
     """Messages that pyarrow, or a function of the user's, makes from whole batches in the worker (batches.py).
 
     columns        which are written, in order
-    exported       these columns as the core exports them, a schema in Arrow's IPC form; written: as the message has them
+    exported       these columns as the core exports them, an IPC schema of Arrow; written: as the message has them
     table          exported in the layouts of Parquet's table: one for all text, all bytes, all lists
     records        most events in one message; python: in one call
     encoder        python: "module:function"
@@ -125,8 +140,28 @@ class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
     column: int
 
 
-FormatLayout = JsonLayout | ColumnarLayout
-KeyLayout = JsonKey | RawKey
+class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian"):
+    """A key that is the columns' integers and UUIDs in big-endian bytes, one behind another."""
+
+    columns: tuple[int, ...]
+
+
+FormatLayout = JsonLayout | CsvLayout | ColumnarLayout
+KeyLayout = JsonKey | RawKey | BigEndianKey
+
+
+class FieldsLayout(msgspec.Struct, array_like=True, frozen=True):
+    """What else a row's message has from columns, by their numbers; -1: none.
+
+    partition_column  only beside a topic_column; without one the selection knows the partition
+    """
+
+    headers_column: int = -1
+    header_columns: tuple[int, ...] = ()
+    timestamp_column: int = -1
+    topic_column: int = -1
+    partition_column: int = -1
+    tombstone_column: int = -1
 
 
 class Layout(msgspec.Struct, array_like=True, frozen=True):
@@ -142,7 +177,7 @@ class Layout(msgspec.Struct, array_like=True, frozen=True):
     key: KeyLayout | None
     packing: Packing
     max_payload: int
-    fields: None = None
+    fields: FieldsLayout | None = None
 
 
 def make_packer(layout: Layout) -> _core.Packer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import ArrowFormat, JsonFormat, ParquetFormat, PythonFormat
+from penstock.config import ArrowFormat, CsvFormat, JsonFormat, ParquetFormat, PythonFormat
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,12 +42,14 @@ class Form(NamedTuple):
     """What a format makes of a schema.
 
     key         the key that the format itself prescribes, None: the settings' own
+    pairs       it has an event for an update: a -U and its +U become one
     no_deletes  why the format cannot hold a delete, as the error at the row says it; empty: it can
     """
 
     layout: FormatLayout
     packing: Packing
     key: KeyLayout | None = None
+    pairs: bool = False
     no_deletes: str = ""
 
 
@@ -70,6 +72,7 @@ def check_format(config: Config) -> None:
 # Each module has plan(context) -> Form; imported when its format is first asked for.
 _MODULES: Final[dict[type, str]] = {
     JsonFormat: "json",
+    CsvFormat: "csv",
     ParquetFormat: "columnar",
     ArrowFormat: "columnar",
     PythonFormat: "plugin",
