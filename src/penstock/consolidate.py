@@ -75,12 +75,13 @@ class Consolidation:
         relation = self._config.writer.relation.name or self._config.topic
         self._consolidator = _core.Consolidator(*(("", "") if index is None else (index[0], relation)))
         self._held: list[_Held] = []
+        self._bytes = 0
         self._since: float | None = None  # when the oldest row came
 
     @property
     def size(self) -> int:
         """Bytes that are held, those of the hash tables included."""
-        return sum(held.size for held in self._held) + (self._consolidator.nbytes if self._held else 0)
+        return self._bytes + (self._consolidator.nbytes if self._held else 0)
 
     def add(self, plan: Plan, batch: Batch) -> Iterator[int]:
         """Hash and hold the rows of a batch, yielding the number of rows of each piece before it is looked at.
@@ -113,6 +114,7 @@ class Consolidation:
         held.origins.append((held.rows, origin, first_row))
         held.rows += piece.num_rows
         held.size += size
+        self._bytes += size
 
     def full(self) -> bool:
         """Say whether it is time to send for what is held: always with an index alone, else by rows and by bytes."""

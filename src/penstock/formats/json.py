@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from penstock.columns import find_connector_column
+from penstock.config import JsonFormat
 from penstock.errors import ConfigError, SchemaError
 from penstock.formats import Context, Form
 from penstock.formats.debezium import find_images, make_envelope
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from penstock.config import JsonFormat, WriterConfig
+    from penstock.config import WriterConfig
     from penstock.layout import JsonText
 
 __all__ = ["plan"]
@@ -31,6 +32,7 @@ __all__ = ["plan"]
 _FLAVORS: Final = {"snowflake": "snowflake", "debezium": "kafka_connect_json_converter"}
 # One event a message, whatever buffer_size_records says: as in the connector, and because each has a key.
 _ALONE: Final = frozenset({"snowflake", "debezium", "redis", "upsert"})
+_KEYED: Final = frozenset({"redis", "upsert"})  # an update is one message: the new row under its key
 _SNOWFLAKE_COLUMNS: Final = ("__action", "__stream_id", "__seq_number")
 _ROW: Final = ("", "row", "")
 _WEIGHTED: Final = ('{"weight":', "weight", ',"data":', "row", "}")
@@ -50,6 +52,7 @@ def plan(context: Context) -> Form:
     Raises ConfigError for settings that exclude each other, SchemaError for columns without a form in JSON.
     """
     form = context.config.format
+    assert isinstance(form, JsonFormat)  # noqa: S101 - for mypy: plan_form has seen to it
     writer = context.config.writer
     _check(context, form, writer)
     style = make_style(form, writer)
@@ -61,15 +64,15 @@ def plan(context: Context) -> Form:
         tombstones=writer.tombstones,
     )
     if form.update_format == "debezium":
-        images = find_images(context.schema, context.columns, writer)
+        images = find_images(context.schema, context.columns, writer, keyed=form.key_fields is not None)
         rows = context.schema if images is None else images.rows
         columns = _value_columns(context, keys) if images is None else tuple(range(len(rows)))
         _refuse(context, style, columns if images is None else (images.before, images.after))
         _refuse_twins(rows, columns)
         if keys and images is not None:
             keys = _find_keys(rows, form)
-        layout, key = make_envelope(context, style, columns, tuple(sorted(set(keys))) or columns, images)
-        return Form(layout, packing, key, pairs=True)
+        layout, of_event = make_envelope(context, style, columns, tuple(sorted(set(keys))) or columns, images)
+        return Form(layout, packing, of_event, pairs=True)
 
     columns = _value_columns(context, keys)
     _refuse(context, style, (*columns, *keys))
@@ -82,7 +85,7 @@ def plan(context: Context) -> Form:
         key = JsonKey(keys, style, joined=True)
     elif form.update_format == "upsert" and keys:
         key = JsonKey(tuple(sorted(set(keys))), style)
-    return Form(JsonLayout(columns, insert, delete, insert, insert, style), packing, key, pairs=key is not None)
+    return Form(JsonLayout(columns, insert, delete, insert, insert, style), packing, key, pairs=form.update_format in _KEYED)
 
 
 def make_style(form: JsonFormat, writer: WriterConfig) -> JsonStyle:
