@@ -85,7 +85,8 @@ def plan(context: Context) -> Form:
         key = JsonKey(keys, style, joined=True)
     elif form.update_format == "upsert" and keys:
         key = JsonKey(tuple(sorted(set(keys))), style)
-    return Form(JsonLayout(columns, insert, delete, insert, insert, style), packing, key, pairs=form.update_format in _KEYED)
+    layout = JsonLayout(columns, insert, delete, insert, insert, style)
+    return Form(layout, packing, key, pairs=form.update_format in _KEYED)
 
 
 def make_style(form: JsonFormat, writer: WriterConfig) -> JsonStyle:
