@@ -238,6 +238,7 @@ class ChangeReader:
 
     row_columns  what makes a row what it is; in one order for all readers of a Consolidator
     key_columns  of the index; () without one
+    pairs        with an index an update keeps its old row, where that is the -U right before its +U
     """
 
     def __init__(
@@ -248,6 +249,7 @@ class ChangeReader:
         change_column: int,
         row_columns: Sequence[int],
         key_columns: Sequence[int],
+        pairs: bool = False,
     ) -> None: ...
 
 class Verdicts:
@@ -255,7 +257,9 @@ class Verdicts:
 
     def __len__(self) -> int: ...
     def rows(self) -> list[tuple[int, int, int]]:
-        """Return (row, bits, copies) of each; bits: 1 << 31 a delete, 1 << 30 an update, 0 an insert."""
+        """Return (row, bits, copies) of each; bits: 1 << 31 a delete, 1 << 30 an update (with 1 << 29: its old row is the one before it), 0 an
+        insert.
+        """
 
 class Consolidator:
     """Adds the changes of many rows up, and tells what is left of each row or, with an index, of each key.

@@ -97,7 +97,7 @@ class Consolidation:
         Raises EncodeError for a row whose change cannot be read
         """
         at = batch.first_row
-        for piece in batch.pieces():
+        for piece in paired(plan, batch.pieces()):
             yield piece.num_rows
             if self._since is None:
                 self._since = time.monotonic()

@@ -101,6 +101,7 @@ class Plan:
             change_column=self.changes.column,
             row_columns=find_identity(self._schema, self.core, self._config, {*self._columns, *keys, *self.index}),
             key_columns=self.index,
+            pairs=self.pairs,
         )
 
     @property
