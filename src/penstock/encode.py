@@ -15,9 +15,11 @@ from penstock.changes import Changes, find_changes, find_identity, find_index_co
 from penstock.columns import find_column
 from penstock.config import JsonFormat
 from penstock.errors import ConfigError
+from penstock.fields import AllowedTopics, columns_left_out, find_fields
 from penstock.formats import Context, plan_form
+from penstock.keys import find_key, key_columns
 from penstock.layout import JsonKey, Layout
-from penstock.partition import Placement, find_key, find_placement
+from penstock.partition import Placement, find_placement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,31 +52,46 @@ class Plan:
     ) -> None:
         self.number = number
         self.snapshot = snapshot
-        self.changes: Changes = find_changes(schema, config.writer, snapshot=snapshot)
         self._schema, self._config = schema, config
-        self.index = find_index_columns(schema, config)
-        if self.changes.mode == "images" and not isinstance(config.format, JsonFormat):
-            raise ConfigError("before_column and after_column go with format json and update_format debezium")
-        key = find_key(schema, config.writer)
-        self.placement: Placement = find_placement(schema, config.writer)
-        left_out = {self.placement.partition_column, self.changes.column if self.changes.mode != "images" else -1}
-        self._columns = columns = tuple(at for at in range(len(schema)) if at not in left_out)
+        writer = config.writer
         spec = _core.schema_spec(schema.__arrow_c_schema__())
         self.core = _core.Schema(spec)
+        self.changes: Changes = find_changes(schema, writer, snapshot=snapshot)
+        self.index = find_index_columns(schema, config)
         self._refuse_index()
+        if self.changes.mode == "images" and not isinstance(config.format, JsonFormat):
+            raise ConfigError("before_column and after_column go with format json and update_format debezium")
+        self.placement: Placement = find_placement(schema, self.core, writer)
+        key = find_key(schema, self.core, writer)
+        fields = find_fields(schema, self.core, writer, self.placement.partition_column)
+        self._fields = columns_left_out(fields)
+        left_out = {self.placement.partition_column, *self._fields}
+        if self.changes.mode != "images":
+            left_out.add(self.changes.column)
+        if not writer.key_in_value:
+            left_out.update(key_columns(schema, writer))
+        self._columns = columns = tuple(at for at in range(len(schema)) if at not in left_out)
         form = plan_form(Context(schema, self.core, config, columns, self.changes, stream_id))
         key = form.key or key
-        self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes)
+        if key is None and writer.tombstone_column is not None:
+            raise ConfigError(
+                f'tombstone_column="{writer.tombstone_column}" needs a key: a null value without one deletes nothing; '
+                "give key, or leave it out"
+            )
+        self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes, fields)
         # With an index the changes of one key go to one partition, in the order of their batches, key or no key.
         self.hashed = key or self.placement.hashed or (JsonKey(self.index) if self.index else None)
-        self.pairs = form.pairs and self.changes.mode == "op"
-        weighted = form.packing.weighted or not config.writer.max_weight
+        # An update takes the place of the old row only where that was: in the same topic.
+        self.pairs = form.pairs and self.changes.mode == "op" and writer.topic_column is None
+        weighted = form.packing.weighted or not writer.max_weight
         self.selector = _core.Selector(
             self.core,
             change=self.changes.mode,
             change_column=self.changes.column,
             key=self.hashed,
             partition_column=self.placement.partition_column,
+            topic_column=-1 if fields is None else fields.topic_column,
+            topics=AllowedTopics(writer.topics).refusal if writer.topics else None,
             partitioner=self.placement.partitioner,
             partitions=partitions,
             workers=workers,
@@ -99,7 +116,9 @@ class Plan:
             self.core,
             change=self.changes.mode,
             change_column=self.changes.column,
-            row_columns=find_identity(self._schema, self.core, self._config, {*self._columns, *keys, *self.index}),
+            row_columns=find_identity(
+                self._schema, self.core, self._config, {*self._columns, *(self._fields - {-1}), *keys, *self.index}
+            ),
             key_columns=self.index,
             pairs=self.pairs,
         )
