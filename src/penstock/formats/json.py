@@ -138,9 +138,9 @@ def _check(context: Context, form: JsonFormat, writer: WriterConfig) -> None:
         raise ConfigError(
             "update_format redis needs format.config.key_fields: the columns whose values, joined, are the message key"
         )
-    if update_format == "upsert" and form.key_fields is None and not writer.key:
+    if update_format == "upsert" and form.key_fields is None and not writer.key and context.config.index is None:
         raise ConfigError(
-            "update_format upsert needs a message key: name its columns in format.config.key_fields, or in writer.key"
+            "update_format upsert needs a message key: name its columns in format.config.key_fields, in writer.key, or with an index"
         )
     if update_format == "raw" and context.changes.mode != "inserts":
         raise ConfigError(
