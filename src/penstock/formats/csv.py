@@ -16,21 +16,20 @@ import pyarrow as pa
 
 from penstock.config import CsvFormat
 from penstock.errors import ConfigError, SchemaError
+from penstock.formats import Context, Form
 from penstock.layout import CsvLayout, Packing
 from penstock.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from penstock.formats import Context
-
-__all__ = ["plan_csv"]
+__all__ = ["plan"]
 
 WEIGHT: Final = "weight"  # of the last column, in the header line
 _UUID_BYTES: Final = 16
 
 
-def plan_csv(context: Context) -> tuple[CsvLayout, Packing]:
+def plan(context: Context) -> Form:
     """Return what the core needs; SchemaError for a column without a form, ConfigError for settings that cannot be."""
     form, writer = context.config.format, context.config.writer
     assert isinstance(form, CsvFormat)  # noqa: S101
@@ -67,7 +66,8 @@ def plan_csv(context: Context) -> tuple[CsvLayout, Packing]:
         nested_json=writer.csv_nested_json,
     )
     prologue = _header(names, layout) if writer.csv_header else b""
-    return layout, Packing("lines", form.buffer_size_records, weighted=writer.csv_weight, prologue=prologue)
+    packing = Packing("lines", form.buffer_size_records, weighted=writer.csv_weight, prologue=prologue)
+    return Form(layout, packing)
 
 
 def _check_delimiter(delimiter: str) -> None:
@@ -130,8 +130,10 @@ def _is_nested(column: pa.Field) -> bool:
     """Whether csv_nested_json concerns a column: those whose values are not one field by themselves."""
     kind, is_uuid = _values(column)
     t = pa.types
-    is_binary = t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
-    return t.is_map(kind) or t.is_struct(kind) or _is_list(kind) or (is_binary and not is_uuid)
+    is_binary = (
+        t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
+    )
+    return bool(t.is_map(kind) or t.is_struct(kind) or _is_list(kind) or (is_binary and not is_uuid))
 
 
 def _is_list(kind: pa.DataType) -> bool:
