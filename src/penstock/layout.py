@@ -59,8 +59,8 @@ class JsonStyle(msgspec.Struct, array_like=True, frozen=True):
     uint64_text: bool = False
 
 
-# The text of an event: literals, and between them the names of holes (src/core/json_format.hpp): (literal, hole, literal, …,
-# literal). None: no value, a tombstone.
+# The text of an event: (literal, hole, literal, …, literal), the holes as src/core/json_format.hpp names them. None: no
+# value, a tombstone.
 JsonText = tuple[str, ...] | None
 
 
@@ -69,7 +69,8 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
 
     update         the old row is known too
     upsert         it is not
-    before, after  struct columns that hold the old and the new row; `columns` are then their fields. -1: the columns are the row
+    before, after  struct columns of the old and the new row, whose fields `columns` are; -1: the schema's columns are
+                   the row
     """
 
     columns: tuple[int, ...]
