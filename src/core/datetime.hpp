@@ -160,4 +160,9 @@ inline char* write_timestamp(char* to, int64_t value, const StampText& form, Day
   return to;
 }
 
+template <int64_t Per>
+inline char* write_timestamp(char* to, int64_t value, bool zoned, DayTexts& known) {
+  return write_timestamp<Per>(to, value, zoned ? zoned_stamp : plain_stamp, known);
+}
+
 }  // namespace penstock
