@@ -23,7 +23,6 @@ from penstock.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 __all__ = ["plan"]
 
 WEIGHT: Final = "weight"  # of the last column, in the header line
