@@ -31,7 +31,7 @@ class Plan:
     """
 
     def __init__(
-        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, *, stream_id: int
+        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, *, stream_id: int = 0
     ) -> None:
         self.number = number
         self.changes: Changes = find_changes(schema, config.writer)
