@@ -1,5 +1,7 @@
 # What a layout (layout.py) names becomes the C++ object that encodes it; a part of _core.pyx.
 
+from core cimport CsvOptions, CsvQuoting, make_csv
+
 
 cdef JsonStyle json_style(style) except *:
     cdef JsonStyle made
@@ -65,7 +67,20 @@ cdef shared_ptr[CFormat] make_format(Schema schema, layout) except *:
     kind = type(layout).__name__
     if kind == "JsonLayout":
         return json_format(schema, layout)
+    if kind == "CsvLayout":
+        return make_csv(schema.type, csv_options(layout))
     raise TypeError(f"no format for a {kind}")
+
+
+cdef CsvOptions csv_options(layout) except *:
+    cdef CsvOptions options
+    options.columns = layout.columns
+    options.delimiter = <char> ord(layout.delimiter)
+    options.weight = layout.weight
+    options.quoting = {"necessary": CsvQuoting.necessary, "always": CsvQuoting.always, "strings": CsvQuoting.strings}[layout.quoting]
+    options.null_text = layout.null_text.encode()
+    options.nested_json = layout.nested_json
+    return options
 
 
 cdef shared_ptr[CKeyEncoder] make_key(Schema schema, layout) except *:
@@ -77,11 +92,22 @@ cdef shared_ptr[CKeyEncoder] make_key(Schema schema, layout) except *:
         return json_key(schema, layout)
     if kind == "RawKey":
         return make_raw_key(schema.type, layout.column)
+    if kind == "BigEndianKey":
+        return make_big_endian_key(schema.type, layout.columns)
     raise TypeError(f"no key for a {kind}")
 
 
 cdef shared_ptr[CFieldReader] make_fields(Schema schema, layout) except *:
     cdef shared_ptr[CFieldReader] none
+    cdef FieldsOptions options
+    cdef shared_ptr[MessageFields] fields
     if layout is None:
         return none
-    raise TypeError(f"no fields for a {type(layout).__name__}")
+    options.headers_column = layout.headers_column
+    options.header_columns = layout.header_columns
+    options.timestamp_column = layout.timestamp_column
+    options.topic_column = layout.topic_column
+    options.partition_column = layout.partition_column
+    options.tombstone_column = layout.tombstone_column
+    fields = make_shared[MessageFields](schema.type, options)
+    return static_pointer_cast[CFieldReader, MessageFields](fields)

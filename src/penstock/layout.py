@@ -14,6 +14,9 @@ import msgspec
 from penstock import _core
 
 __all__ = [
+    "BigEndianKey",
+    "CsvLayout",
+    "FieldsLayout",
     "FormatLayout",
     "JsonKey",
     "JsonLayout",
@@ -82,6 +85,17 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     after: int = -1
 
 
+class CsvLayout(msgspec.Struct, array_like=True, frozen=True, tag="csv"):
+    """Rows as lines of CSV of these columns, in this order; see src/core/csv.hpp."""
+
+    columns: tuple[int, ...]
+    delimiter: str
+    weight: bool
+    quoting: Literal["necessary", "always", "strings"]
+    null_text: str
+    nested_json: bool
+
+
 class JsonKey(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     """A key that is a JSON object of these columns.
 
@@ -104,8 +118,28 @@ class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
     column: int
 
 
-FormatLayout = JsonLayout
-KeyLayout = JsonKey | RawKey
+class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian"):
+    """A key that is the columns' integers and UUIDs in big-endian bytes, one behind another."""
+
+    columns: tuple[int, ...]
+
+
+FormatLayout = JsonLayout | CsvLayout
+KeyLayout = JsonKey | RawKey | BigEndianKey
+
+
+class FieldsLayout(msgspec.Struct, array_like=True, frozen=True):
+    """What else a row's message has from columns, by their numbers; -1: none.
+
+    partition_column  only beside a topic_column; without one the selection knows the partition
+    """
+
+    headers_column: int = -1
+    header_columns: tuple[int, ...] = ()
+    timestamp_column: int = -1
+    topic_column: int = -1
+    partition_column: int = -1
+    tombstone_column: int = -1
 
 
 class Layout(msgspec.Struct, array_like=True, frozen=True):
@@ -121,7 +155,7 @@ class Layout(msgspec.Struct, array_like=True, frozen=True):
     key: KeyLayout | None
     packing: Packing
     max_payload: int
-    fields: None = None
+    fields: FieldsLayout | None = None
 
 
 def make_packer(layout: Layout) -> _core.Packer:
