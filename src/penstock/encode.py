@@ -48,7 +48,7 @@ class Plan:
         partitions: int,
         workers: int,
         *,
-        stream_id: int,
+        stream_id: int = 0,
         snapshot: bool = False,
         registry: Registry | None = None,
     ) -> None:

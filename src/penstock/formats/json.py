@@ -67,7 +67,7 @@ def plan(context: Context) -> Form:
         images = find_images(context.schema, context.columns, writer, keyed=form.key_fields is not None)
         rows = context.schema if images is None else images.rows
         columns = _value_columns(context, keys) if images is None else tuple(range(len(rows)))
-        _refuse(context, style, columns if images is None else (images.before, images.after))
+        _refuse(context, style, (*columns, *keys) if images is None else (images.before, images.after))
         _refuse_twins(rows, columns)
         if keys and images is not None:
             keys = _find_keys(rows, form)
