@@ -71,10 +71,11 @@ def plan(context: Context) -> Form:
         tombstones=form.update_format == "confluent_jdbc",
     )
     packing = Packing("bare", 1, tombstones=form.update_format == "debezium" and context.config.writer.tombstones)
+    pairs = form.update_format == "debezium"
     if key_record is None:
-        return Form(layout, packing)
+        return Form(layout, packing, pairs=pairs)
     # Without an index the key is, byte for byte, the value's message: its schema's id too, whatever the key's would be.
-    return Form(layout, packing, AvroKey(key_record.node, _prefix(form, value_id if whole_value else key_id)))
+    return Form(layout, packing, AvroKey(key_record.node, _prefix(form, value_id if whole_value else key_id)), pairs)
 
 
 def check(form: AvroFormat, indexed: bool) -> None:  # noqa: FBT001 - the one fact that matters
