@@ -286,12 +286,6 @@ void Datum::special(Node& n, int64_t i, Out& out) {
       out.p += n.plan.bytes.size();
       return;
     case Step::change: return letter(event_->change == Change::insert ? 0 : event_->change == Change::update ? 1 : 2);
-    case Step::image_change: {
-      const Node& before = n.children[0];
-      const Node& after = n.children[1];
-      if (stands_for_null(*after.type, *after.array, i)) return letter(2);
-      return letter(stands_for_null(*before.type, *before.array, i) ? 0 : 1);
-    }
     case Step::now: {
       if (n.in_union) *out.p++ = n.value_byte;
       const auto since = std::chrono::system_clock::now().time_since_epoch();

@@ -103,7 +103,7 @@ Step leaf_step(Node& n) {
 }
 
 bool has_column(AvroForm f) {
-  return f != AvroForm::constant && f != AvroForm::change && f != AvroForm::image_change && f != AvroForm::now && f != AvroForm::group &&
+  return f != AvroForm::constant && f != AvroForm::change && f != AvroForm::now && f != AvroForm::group &&
          f != AvroForm::before && f != AvroForm::after;
 }
 
@@ -143,11 +143,6 @@ Node make_node(const AvroPlan& plan, const Type& type, const std::string& path) 
     case AvroForm::before:
     case AvroForm::after:
       n.step = plan.form == AvroForm::group ? Step::group : plan.form == AvroForm::before ? Step::before : Step::after;
-      add_fields(n, plan, type, path);
-      return n;
-    case AvroForm::image_change:
-      n.step = Step::image_change;
-      if (plan.children.size() != 2) misfit(path);
       add_fields(n, plan, type, path);
       return n;
     case AvroForm::constant:
@@ -209,7 +204,6 @@ void open_node(Node& n, const Array& a) {
     case Step::group:
     case Step::before:
     case Step::after:
-    case Step::image_change:
       for (Node& c : n.children) open_node(c, c.column < 0 ? a : a.children[static_cast<size_t>(c.column)]);
       return;
     default: return;

@@ -19,7 +19,7 @@ inline constexpr size_t leaf_room = 48;
 enum class Step : uint8_t {
   nothing, dictionary, run_end, boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64, uint64_text, half_float, half_double,
   float_, float_double, double_, text, variant, uuid_text, uuid_binary, uuid_text_fixed, bytes, fixed, decimal16, decimal, date64, time,
-  timestamp, array, map, record, constant, change, image_change, now, group, before, after,
+  timestamp, array, map, record, constant, change, now, group, before, after,
 };
 
 struct Encoded {  // values of a dictionary, filled as they are met; kept while blocks come with the same dictionary
