@@ -49,8 +49,8 @@ class Plan:
         workers: int,
         *,
         stream_id: int,
-        registry: Registry | None = None,
         snapshot: bool = False,
+        registry: Registry | None = None,
     ) -> None:
         self.number = number
         self.snapshot = snapshot
@@ -100,6 +100,7 @@ class Plan:
             after_column=self.changes.after,
             pair_updates=self.pairs,
             most_copies=_MOST_COPIES if weighted else config.writer.max_weight,
+            no_deletes=form.no_deletes,
         )
         self.reader = self._make_reader() if self.index or config.enable_output_buffer else None
 
@@ -162,8 +163,8 @@ class Planner:
             self._partitions,
             self._workers,
             stream_id=self._stream_id,
-            registry=self._registry,
             snapshot=snapshot,
+            registry=self._registry,
         )
         self._plans.insert(0, (schema, plan))
         return plan

@@ -36,7 +36,8 @@ def _setting(name: str, kind: str, default: str, meaning: str, reason: str, *, f
 
 _COLUMN, _COLUMNS = "column", "columns, with commas between"
 SETTINGS: Final = (
-    _setting("topic", "text", "", "topic that the rows are written to", "there is no sensible default"),
+    _setting("topic", "text", "", "topic that the rows are written to; may be left out where `topics` is a list",
+             "there is no sensible default"),
     _setting(
         "bootstrap_servers", "host:port, with commas between", "$REDPANDA_BROKERS, else localhost",
         "brokers to start from; librdkafka's bootstrap.servers", "as the original connector; the port defaults to 9092",
@@ -152,18 +153,22 @@ SETTINGS: Final = (
              "the connector's own limit"),
     _setting("key_in_value", "true or false", "true", "whether the value holds the key columns too",
              "a row is written whole"),
-    _setting("headers_column", _COLUMN, "", "column of headers, a map or a list of key and value; it is not written",
-             "messages have the static headers"),
-    _setting("header_columns", _COLUMNS, "", "columns that become a header each, of their own name; not written",
-             "messages have the static headers"),
-    _setting("timestamp_column", _COLUMN, "", "column of the message's timestamp; it is not written",
-             "the time of sending"),
-    _setting("topic_column", _COLUMN, "", "column of the message's topic, one of `topics`; it is not written",
-             "all rows go to `topic`"),
-    _setting("topics", "topics, with commas between, or ^pattern", "", "topics that topic_column may name",
-             "a row must not choose any topic there is"),
-    _setting("tombstone_column", _COLUMN, "", "column that makes the message's value null where it is null",
-             "values are never null but for deletes"),
+    _setting("headers_column", _COLUMN, "", "column of each row's headers, a map or a list of struct<key, value>; "
+             "each row is then its own message; it is not written",
+             "messages have the static headers, and a header costs more CPU time than a small row"),
+    _setting("header_columns", _COLUMNS, "", "columns that become a header each, of their own name; each row is then "
+             "its own message; they are not written", "messages have the static headers"),
+    _setting("timestamp_column", _COLUMN, "",
+             "column of the message's timestamp: timestamps, dates, int64 milliseconds; null is the time of sending; "
+             "each row is then its own message; it is not written", "the time of sending"),
+    _setting("topic_column", _COLUMN, "", "string column of the message's topic, one of `topics`; rows of a topic with "
+             "equal keys keep their order; it is not written", "all rows go to `topic`"),
+    _setting("topics", "topics, with commas between, or ^pattern", "",
+             "topics that topic_column may name: those of a list must be there when the writer opens, a ^pattern must "
+             "match the whole name",
+             "a typing error in the data must not choose a topic"),
+    _setting("tombstone_column", _COLUMN, "", "column that makes the message's value null where it is null; needs a "
+             "key; the column itself is written as any other", "values are never null but for deletes"),
     _setting("before_column", _COLUMN, "", "json, avro debezium: struct column of the row before the change",
              "a row is its own image"),
     _setting("after_column", _COLUMN, "", "json, avro debezium: struct column of the row after the change",

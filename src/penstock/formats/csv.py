@@ -137,7 +137,7 @@ def _is_nested(column: pa.Field) -> bool:
 
 def _is_list(kind: pa.DataType) -> bool:
     t = pa.types
-    return (
+    return bool(
         t.is_list(kind)
         or t.is_large_list(kind)
         or t.is_list_view(kind)
