@@ -540,12 +540,13 @@ cdef class ChangeReader:
     cdef Schema schema
     cdef unique_ptr[CChangeReader] reader
 
-    def __init__(self, Schema schema, *, str change, int change_column, row_columns, key_columns):
+    def __init__(self, Schema schema, *, str change, int change_column, row_columns, key_columns, cbool pairs=False):
         cdef ChangeColumns columns
         columns.change = change_mode(change)
         columns.column = change_column
         columns.row = row_columns
         columns.key = key_columns
+        columns.pairs = pairs
         self.schema = schema
         self.reader.reset(new CChangeReader(schema.type, columns))
 

@@ -277,6 +277,7 @@ cdef extern from "consolidate.hpp" namespace "penstock" nogil:
         int column
         vector[int] row
         vector[int] key
+        cbool pairs
     cdef cppclass CChangeReader "penstock::ChangeReader":
         CChangeReader(const Type&, const ChangeColumns&) except +
     struct CSource "penstock::Consolidator::Source":

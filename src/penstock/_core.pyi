@@ -249,6 +249,7 @@ class ChangeReader:
 
     row_columns  what makes a row what it is; in one order for all readers of a Consolidator
     key_columns  of the index; () without one
+    pairs        with an index an update keeps its old row, where that is the -U right before its +U
     """
 
     def __init__(
@@ -259,6 +260,7 @@ class ChangeReader:
         change_column: int,
         row_columns: Sequence[int],
         key_columns: Sequence[int],
+        pairs: bool = False,
     ) -> None: ...
 
 class Verdicts:
@@ -266,7 +268,10 @@ class Verdicts:
 
     def __len__(self) -> int: ...
     def rows(self) -> list[tuple[int, int, int]]:
-        """Return (row, bits, copies) of each; bits: 1 << 31 a delete, 1 << 30 an update, 0 an insert."""
+        """Return (row, bits, copies) of each.
+
+        bits    1 << 31 a delete, 1 << 30 an update (with 1 << 29: of the row before it), 0 an insert
+        """
 
 class Consolidator:
     """Adds the changes of many rows up, and tells what is left of each row or, with an index, of each key.

@@ -123,6 +123,7 @@ class Plan:
                 self._schema, self.core, self._config, {*self._columns, *(self._fields - {-1}), *keys, *self.index}
             ),
             key_columns=self.index,
+            pairs=self.pairs,
         )
 
     @property
