@@ -136,7 +136,6 @@ cdef extern from "avro.hpp" namespace "penstock" nogil:
         record
         constant
         change
-        image_change
         now
         group
         before

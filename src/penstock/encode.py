@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from penstock import _core
 from penstock.changes import Changes, find_changes, find_identity, find_index_columns
 from penstock.columns import find_column
-from penstock.config import JsonFormat
+from penstock.config import AvroFormat, JsonFormat
 from penstock.errors import ConfigError
 from penstock.fields import AllowedTopics, columns_left_out, find_fields
 from penstock.formats import Context, plan_form
@@ -61,8 +61,8 @@ class Plan:
         self.changes: Changes = find_changes(schema, writer, snapshot=snapshot)
         self.index = find_index_columns(schema, config)
         self._refuse_index()
-        if self.changes.mode == "images" and not isinstance(config.format, JsonFormat):
-            raise ConfigError("before_column and after_column go with format json and update_format debezium")
+        if self.changes.mode == "images" and not isinstance(config.format, (AvroFormat, JsonFormat)):
+            raise ConfigError("before_column and after_column go with update_format debezium of json and avro")
         self.placement: Placement = find_placement(schema, self.core, writer)
         key = find_key(schema, self.core, writer)
         fields = find_fields(schema, self.core, writer, self.placement.partition_column)
