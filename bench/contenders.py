@@ -198,7 +198,7 @@ class Lab:
         chosen = config.load(**settings)
         options = [f"{name}={value}" for name, value in chosen.kafka.items()]
         command = [str(self.floor_program), self.library, str(encoded), chosen.topic, str(PARTITIONS), str(producers)]
-        shape = "rows" if chosen.format.buffer_size_records == 1 else "packed"
+        shape = "rows" if settings["format"]["config"]["buffer_size_records"] == 1 else "packed"
         return [*command, shape, str(chosen.max_payload_bytes), *options]
 
     def prepare_startup(self, contender: Contender, repeats: int = 3) -> None:

@@ -30,6 +30,7 @@ import data
 import tables
 from contenders import CONTENDERS, PARTITIONS, Contender, Lab, WrongResultError, librdkafka, output
 from penstock import _core, config
+from penstock.layout import JsonKey, JsonLayout, Layout, Packing
 from penstock.source import open_source
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ class Loaded:
             self.schema,
             change="inserts",
             change_column=-1,
-            key=key,
-            key_columns=[] if key == "none" else [0],
+            key=None if key == "none" else JsonKey((0,)),
             partition_column=-1,
             partitioner="murmur2_random",
             partitions=PARTITIONS,
@@ -87,17 +87,11 @@ class Loaded:
 
     def packer(self, records: int) -> _core.Packer:
         """All columns, `records` rows a message at most."""
-        return _core.Packer(
-            self.schema,
-            row_columns=ALL_COLUMNS,
-            key="none",
-            key_columns=[],
-            array=False,
-            buffer_size_records=records,
-            max_payload=config.load(topic="bench").max_payload_bytes,
-        )
+        largest = config.load(topic="bench").max_payload_bytes
+        layout = Layout(self.schema.spec, JsonLayout(tuple(ALL_COLUMNS)), None, Packing(records=records), largest)
+        return _core.Packer(self.schema, layout)
 
-    def places(self) -> list[tuple[int, int, int, int, int, int]]:
+    def places(self) -> list[tuple[int, int, int, int, int, int, int]]:
         """Copy every piece and its selection into the arena; where each lies."""
         selector = self.selector("none")
         at = 0
@@ -108,7 +102,7 @@ class Loaded:
             selection = selector.select(piece, 0, piece.rows, "both", number % PARTITIONS)
             entries, repeats, groups = selection.copy(self.arena, at)
             at = _aligned(at + selection.nbytes)
-            found.append((block, 0, entries, repeats, groups, sum(share[2] for share in selection.shares())))
+            found.append((block, 0, entries, repeats, groups, sum(share[2] for share in selection.shares()), 0))
         return found
 
 

@@ -15,10 +15,12 @@ from libcpp.utility cimport move, pair
 from libcpp.vector cimport vector
 
 from core cimport (
-    Array, ArrowArray, ArrowSchema, ChangeMode, Chunk, ChunkPlace, ChunkResult, Collector, CPacker, CProducer, CSelection, CSelector,
-    DictionaryRef, ErrorCount, Group, KeyMode, Kept, LogLine, PackOptions, PartitionAck, Partitioner, Pass, ProducerOptions, RowFailure,
-    SelectOptions, Type, api, collect, copy_block, copy_dictionary, import_array, json_refusal, list_dictionaries, load_, loaded, make_type,
-    measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, select_rows, watch_parent_,
+    Array, ArrowArray, ArrowSchema, CFieldReader, CFormat, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
+    CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
+    Pass, ProducerOptions, RowFailure,
+    SelectOptions, Type, api, collect, copy_block, copy_dictionary, import_array, json_refusal, list_dictionaries, load_, loaded, make_insert_delete, make_json_key,
+    make_raw_key, make_type,
+    measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
 )
 
 import os
@@ -379,7 +381,7 @@ cdef class Selection:
 
     @property
     def nbytes(self):
-        return 48 + 4 * (self.selection.entries.size() + self.selection.repeats.size()) + 12 * self.selection.groups.size()
+        return 48 + 4 * self.selection.entries.size() + 8 * self.selection.repeats.size() + 12 * self.selection.groups.size()
 
     def copy(self, uintptr_t arena, int64_t position):
         """Writes entries, repeats and groups; returns their positions, -1 for what is not there."""
@@ -393,7 +395,7 @@ cdef class Selection:
             memcpy(base + position, self.selection.entries.data(), size)
             position = (position + <int64_t> size + 15) & ~15
         if not self.selection.repeats.empty():
-            size = self.selection.repeats.size() * 4
+            size = self.selection.repeats.size() * 8
             repeats = position
             memcpy(base + position, self.selection.repeats.data(), size)
             position = (position + <int64_t> size + 15) & ~15
@@ -403,23 +405,31 @@ cdef class Selection:
         return entries, repeats, position
 
     def shares(self):
-        """For each owning worker: (worker, first group, groups, rows). Workers without rows are left out."""
+        """For each owning worker: (worker, first group, groups, rows, copies). Workers without rows are left out."""
         cdef size_t g
+        cdef size_t e
+        cdef Group group
+        cdef int64_t rows
+        cdef int64_t copies
         result = []
         for g in range(self.selection.groups.size()):
-            worker = max(self.selection.groups[g].partition, 0) % self.workers
-            count = self.selection.groups[g].count
+            group = self.selection.groups[g]
+            worker = max(group.partition, 0) % self.workers
+            rows = copies = group.count
+            if not self.selection.repeats.empty():
+                copies = 0
+                for e in range(group.first, group.first + group.count):
+                    copies += self.selection.repeats[e]
+            if not self.selection.entries.empty():
+                rows = 0
+                for e in range(group.first, group.first + group.count):
+                    rows += rows_of(self.selection.entries[e])
             if result and result[-1][0] == worker:
-                result[-1] = (worker, result[-1][1], result[-1][2] + 1, result[-1][3] + count)
+                last = result[-1]
+                result[-1] = (worker, last[1], last[2] + 1, last[3] + rows, last[4] + copies)
             else:
-                result.append((worker, g, 1, count))
+                result.append((worker, g, 1, rows, copies))
         return result
-
-
-cdef KeyMode key_mode(str name) except *:
-    if name == "json":
-        return KeyMode.json
-    return KeyMode.none if name == "none" else KeyMode.raw
 
 
 cdef class Selector:
@@ -428,21 +438,18 @@ cdef class Selector:
     cdef int workers
 
     def __init__(
-        self, Schema schema, *, str change, int change_column, str key, key_columns, int partition_column, str partitioner, int partitions,
-        int workers,
+        self, Schema schema, *, str change, int change_column, key, int partition_column, str partitioner, int partitions, int workers,
     ):
         cdef SelectOptions options
         options.change = {"inserts": ChangeMode.inserts, "op": ChangeMode.op, "weight": ChangeMode.weight}[change]
         options.change_column = change_column
-        options.key = key_mode(key)
-        options.key_columns = key_columns
         options.partition_column = partition_column
         options.partitioner = <Partitioner> <uint8_t> _PARTITIONERS[partitioner]
         options.partitions = partitions
         options.workers = workers
         self.schema = schema
         self.workers = max(workers, 1)
-        self.selector.reset(new CSelector(schema.type, options))
+        self.selector.reset(new CSelector(schema.type, options, make_key(schema, key)))
 
     def select(self, Piece piece, int64_t first, int64_t end, str which, int32_t sticky):
         cdef Selection result = Selection.__new__(Selection)
@@ -457,44 +464,58 @@ cdef class Selector:
         return result
 
 
+include "formats.pxi"
+
+
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 cdef class Packer:
     cdef Schema schema
     cdef unique_ptr[CPacker] packer
 
-    def __init__(self, Schema schema, *, row_columns, str key, key_columns, cbool array, int64_t buffer_size_records, int64_t max_payload):
+    def __init__(self, Schema schema, layout):
         cdef PackOptions options
-        options.array = array
-        options.buffer_size_records = buffer_size_records
-        options.max_payload = max_payload
-        options.key = key_mode(key)
+        packing = layout.packing
+        options.framing = {"lines": Framing.lines, "array": Framing.array, "bare": Framing.bare}[packing.framing]
+        options.records = packing.records
+        options.single = layout.key is not None or layout.fields is not None
+        options.weighted = packing.weighted
+        options.tombstones = packing.tombstones
+        options.prologue = packing.prologue
+        options.max_payload = layout.max_payload
         self.schema = schema
-        self.packer.reset(new CPacker(schema.type, row_columns, key_columns, options))
+        self.packer.reset(
+            new CPacker(options, make_format(schema, layout.format), make_key(schema, layout.key), make_fields(schema, layout.fields))
+        )
 
     cdef Chunk open(self, uintptr_t arena, place, Array* block) except *:
         cdef ChunkPlace p
-        p.block, p.first_row, p.entries, p.repeats, p.groups, p.n_groups = place
+        p.block, p.first_row, p.entries, p.repeats, p.groups, p.n_groups, p.sequence = place
         return open_chunk(self.schema.type, <const uint8_t*> arena, p, block[0])
 
     def collect(self, uintptr_t arena, place):
-        """The chunk's messages: (partition, key, value). Raises RowError with those before it as `messages`."""
+        """The chunk's messages. Raises RowError with those before it as `messages`."""
         cdef Array block
         cdef Chunk chunk = self.open(arena, place, &block)
         cdef unique_ptr[Collector] collector
         cdef RowFailure failure
         cdef cbool ok
         cdef size_t k
+        cdef Kept* kept
         collector.reset(new Collector(True))
         with nogil:
             ok = collect(self.packer.get()[0], chunk, collector.get()[0], failure)
         cdef Group* groups = <Group*> (arena + <int64_t> place[4])
         messages = []
         for k in range(collector.get().kept.size()):
+            kept = &collector.get().kept[k]
             messages.append((
-                groups[collector.get().kept[k].group].partition,
-                <bytes> collector.get().kept[k].key if collector.get().kept[k].has_key else None,
-                <bytes> collector.get().kept[k].value,
+                groups[kept.group].partition,
+                <bytes> kept.key if kept.has_key else None,
+                <bytes> kept.value if kept.has_value else None,
+                tuple([(h.first.decode(), <bytes> h.second.second if h.second.first else None) for h in kept.headers]),
+                kept.timestamp,
+                kept.topic.decode(),
             ))
         if not ok:
             error = row_error(failure)

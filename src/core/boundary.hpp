@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "block.hpp"
@@ -32,6 +33,7 @@ struct ChunkPlace {
   int64_t repeats;
   int64_t groups;
   int64_t n_groups;
+  int64_t sequence;
 };
 
 // Pointers for the packer; `block` receives the opened block and must live as long as the chunk.
@@ -41,9 +43,10 @@ inline Chunk open_chunk(const Type& schema, const uint8_t* arena, const ChunkPla
   chunk.block = &block;
   chunk.first_row = place.first_row;
   chunk.entries = place.entries < 0 ? nullptr : reinterpret_cast<const uint32_t*>(arena + place.entries);
-  chunk.repeats = place.repeats < 0 ? nullptr : reinterpret_cast<const uint32_t*>(arena + place.repeats);
+  chunk.repeats = place.repeats < 0 ? nullptr : reinterpret_cast<const uint64_t*>(arena + place.repeats);
   chunk.groups = reinterpret_cast<const Group*>(arena + place.groups);
   chunk.n_groups = static_cast<size_t>(place.n_groups);
+  chunk.sequence = static_cast<uint64_t>(place.sequence);
   return chunk;
 }
 
@@ -52,10 +55,13 @@ class Collector : public Sink {
  public:
   struct Kept {
     size_t group;
-    std::string value;
     bool has_key;
     std::string key;
-    uint32_t rows;
+    bool has_value;
+    std::string value;
+    std::vector<std::pair<std::string, std::pair<bool, std::string>>> headers;  // name, (has a value, value)
+    int64_t timestamp;
+    std::string topic;
   };
 
   explicit Collector(bool keep) : keep_(keep), slab_(size_t{2} << 20) {}
@@ -88,8 +94,14 @@ class Collector : public Sink {
     rows += m.rows;
     bytes += static_cast<int64_t>(m.value_size + m.key_size);
     if (!keep_) return;
-    kept.push_back({m.group, std::string(reinterpret_cast<const char*>(m.value), m.value_size), m.key != nullptr,
-                    std::string(reinterpret_cast<const char*>(m.key), m.key != nullptr ? m.key_size : 0), m.rows});
+    const auto text = [](const uint8_t* at, size_t size) {
+      return at == nullptr ? std::string() : std::string(reinterpret_cast<const char*>(at), size);
+    };
+    kept.push_back({m.group, m.key != nullptr, text(m.key, m.key_size), m.value != nullptr, text(m.value, m.value_size), {},
+                    m.extras->timestamp, std::string(m.extras->topic)});
+    for (const Header& h : m.extras->headers) {
+      kept.back().headers.emplace_back(std::string(h.name), std::make_pair(h.value != nullptr, text(h.value, h.size)));
+    }
   }
   void end_group() override {}
 

@@ -75,6 +75,19 @@ cdef extern from "hash.hpp" namespace "penstock" nogil:
     int32_t partition_of_ "penstock::partition_of"(Partitioner, const uint8_t*, size_t, int32_t)
 
 
+cdef extern from "format.hpp" namespace "penstock" nogil:
+    cdef cppclass CFormat "penstock::Format":
+        pass
+    cdef cppclass CKeyEncoder "penstock::KeyEncoder":
+        pass
+
+
+cdef extern from "interim.hpp" namespace "penstock" nogil:
+    shared_ptr[CFormat] make_insert_delete(const Type&, const vector[int]&) except +
+    shared_ptr[CKeyEncoder] make_json_key(const Type&, const vector[int]&) except +
+    shared_ptr[CKeyEncoder] make_raw_key(const Type&, int) except +
+
+
 cdef extern from "select.hpp" namespace "penstock" nogil:
     struct Group:
         int32_t partition
@@ -92,15 +105,9 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         both
         deletes
         inserts
-    enum class KeyMode(uint8_t):
-        none
-        json
-        raw
     struct SelectOptions:
         ChangeMode change
         int change_column
-        KeyMode key
-        vector[int] key_columns
         int partition_column
         Partitioner partitioner
         int32_t partitions
@@ -108,24 +115,34 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
     struct CSelection "penstock::Selection":
         cbool all_in_order
         vector[uint32_t] entries
-        vector[uint32_t] repeats
+        vector[uint64_t] repeats
         vector[Group] groups
         int64_t rows
         int64_t skipped
     cdef cppclass CSelector "penstock::Selector":
-        CSelector(const Type&, const SelectOptions&) except +
+        CSelector(const Type&, const SelectOptions&, shared_ptr[CKeyEncoder]) except +
+    uint32_t rows_of(uint32_t)
 
 
 cdef extern from "pack.hpp" namespace "penstock" nogil:
+    enum class Framing(uint8_t):
+        lines
+        array
+        bare
     struct PackOptions:
-        cbool array
-        int64_t buffer_size_records
+        Framing framing
+        int64_t records
+        cbool single
+        cbool weighted
+        cbool tombstones
+        string prologue
         int64_t max_payload
-        KeyMode key
+    cdef cppclass CFieldReader "penstock::FieldReader":
+        pass
     struct Chunk:
         pass
     cdef cppclass CPacker "penstock::Packer":
-        CPacker(const Type&, const vector[int]&, const vector[int]&, const PackOptions&) except +
+        CPacker(const PackOptions&, shared_ptr[CFormat], shared_ptr[CKeyEncoder], shared_ptr[CFieldReader]) except +
 
 
 cdef extern from "produce.hpp" namespace "penstock" nogil:
@@ -184,13 +201,17 @@ cdef extern from "boundary.hpp" namespace "penstock" nogil:
         int64_t repeats
         int64_t groups
         int64_t n_groups
+        int64_t sequence
     Chunk open_chunk(const Type&, const uint8_t*, const ChunkPlace&, Array&) except +
     cdef cppclass Kept "penstock::Collector::Kept":
         size_t group
-        string value
         cbool has_key
         string key
-        uint32_t rows
+        cbool has_value
+        string value
+        vector[pair[string, pair[cbool, string]]] headers
+        int64_t timestamp
+        string topic
     cdef cppclass Collector:
         Collector(cbool)
         vector[Kept] kept

@@ -10,28 +10,23 @@ namespace {
 // What a slab is asked for at first: the sink may give more. See produce.cpp for the sizes it keeps.
 constexpr size_t first_room = 4096;
 
-struct Literal {
-  char text[16];
-  size_t size;
-};
-constexpr Literal insert_open{"{\"insert\":", 10};
-constexpr Literal delete_open{"{\"delete\":", 10};
+// What Kafka adds to a header: two lengths, at most 5 bytes each.
+constexpr size_t header_room = 10;
 
 }  // namespace
 
-Packer::Packer(const Type& schema, const std::vector<int>& row_columns, const std::vector<int>& key_columns, const PackOptions& options)
-    : schema_(schema),
-      options_(options),
-      key_columns_(key_columns),
-      rows_(schema, row_columns),
-      keys_(schema, options.key == KeyMode::json ? key_columns : std::vector<int>{}) {
+Packer::Packer(const PackOptions& options, std::shared_ptr<Format> format, std::shared_ptr<KeyEncoder> key,
+               std::shared_ptr<FieldReader> fields)
+    : options_(options), format_(std::move(format)), key_(std::move(key)), fields_(std::move(fields)) {
   out_.grow = grow;
   out_.packer = this;
-  options_.buffer_size_records = std::max<int64_t>(options_.buffer_size_records, 1);  // 0 behaves like 1
+  options_.records = std::max<int64_t>(options_.records, 1);
+  options_.single = options_.single || options_.records == 1 || options_.framing == Framing::bare;
 }
 
 void Packer::pack(const Chunk& chunk, Sink& sink) {
   sink_ = &sink;
+  sequence_ = chunk.sequence;
   // The slab goes back between chunks: the next one may be packed by another packer. A message that was not finished is forgotten.
   const auto let_go = [this] {
     if (slab_ != nullptr) {
@@ -42,10 +37,11 @@ void Packer::pack(const Chunk& chunk, Sink& sink) {
     start_ = out_.p = out_.end = nullptr;
   };
   try {
-    rows_.open(*chunk.block);
-    if (options_.key == KeyMode::json) keys_.open(*chunk.block);
+    format_->open(*chunk.block);
+    if (key_ != nullptr) key_->open(*chunk.block);
+    if (fields_ != nullptr) fields_->open(*chunk.block);
     for (size_t g = 0; g < chunk.n_groups; ++g) {
-      if (options_.key != KeyMode::none || options_.buffer_size_records == 1) {
+      if (options_.single) {
         pack_rows(chunk, g);
       } else {
         pack_group(chunk, g);
@@ -74,28 +70,27 @@ void Packer::move_on(size_t room) {
   out_.end = next->memory.get() + next->size;
 }
 
-void Packer::event(int64_t row, bool is_delete) {
-  out_.need(32);
-  std::memcpy(out_.p, (is_delete ? delete_open : insert_open).text, 16);
-  out_.p += 10;
-  rows_.row(out_, row);
-  *out_.p++ = '}';  // RowEncoder::spare
+// The first bytes of a value.
+void Packer::begin() {
+  const size_t size = options_.prologue.size();
+  if (size == 0) return;
+  out_.need(size + Format::spare);
+  std::memcpy(out_.p, options_.prologue.data(), size);
+  out_.p += size;
 }
 
-void Packer::send(const uint8_t* end, size_t key_size, bool has_key, size_t group, uint32_t rows, bool single, bool open) {
-  Message m;
+// A packed message: from start_ to end.
+void Packer::send(const uint8_t* end, size_t group, uint32_t rows, bool open) {
+  Message m{};
   m.value = start_;
   m.value_size = static_cast<size_t>(end - start_);
-  m.key = has_key ? end : nullptr;
-  m.key_size = key_size;
+  m.extras = &extras_;
   m.group = group;
   m.rows = rows;
-  m.single = single;
   m.open = open;
-  m.keyless = options_.key != KeyMode::none && !has_key;
   m.slab = slab_;
   sink_->message(m);
-  start_ = start_ + m.value_size + key_size;
+  start_ += m.value_size;
 }
 
 void Packer::too_large(int64_t row, size_t size) const {
@@ -107,48 +102,56 @@ void Packer::too_large(int64_t row, size_t size) const {
 void Packer::pack_group(const Chunk& chunk, size_t group) {
   const Group& g = chunk.groups[group];
   const auto limit = static_cast<size_t>(options_.max_payload);
-  const bool array = options_.array;
+  const bool array = options_.framing == Framing::array;
+  const size_t prologue = options_.prologue.size();
   int64_t events = 0;
   uint32_t rows = 0;
   for (uint32_t e = g.first; e < g.first + g.count; ++e) {
-    const uint32_t entry = chunk.entries != nullptr ? chunk.entries[e] : static_cast<uint32_t>(chunk.first_row + e);
-    const int64_t row = entry & ~delete_bit;
-    const uint32_t copies = chunk.repeats != nullptr ? chunk.repeats[e] : 1;
-    for (uint32_t copy = 0; copy < copies; ++copy) {
-      out_.need(64);
+    const uint32_t entry = chunk.entry(e);
+    Event event = event_of(entry);
+    const uint64_t copies = options_.weighted ? 1 : chunk.copies(e);
+    if (options_.weighted) event.weight = static_cast<int64_t>(chunk.copies(e));
+    for (uint64_t copy = 0; copy < copies; ++copy) {
+      out_.need(Format::spare);
+      if (events == 0) begin();
       const auto before = static_cast<size_t>(out_.p - start_);
       if (array) *out_.p++ = events == 0 ? '[' : ',';
+      event.sequence = sequence_++;
       try {
-        event(row, (entry & delete_bit) != 0);
+        format_->value(out_, event);  // packed formats have no tombstones
       } catch (const EncodeFailure& failure) {
-        throw RowFailure{row, failure.column, failure.what()};
+        throw RowFailure{event.row, failure.column, failure.what()};
       }
       if (!array) *out_.p++ = '\n';
       const auto size = static_cast<size_t>(out_.p - start_) + (array ? 1 : 0);
       if (size > limit) {
         // The event is taken out again and begins the next message.
-        const size_t alone = size - before;
-        if (events == 0 || alone > limit) too_large(row, alone);
+        const size_t alone = size - before + prologue;
+        if (events == 0 || alone > limit) too_large(event.row, alone);
+        out_.need(prologue + 1);
         uint8_t* const cut = start_ + before;
         const auto moved = static_cast<size_t>(out_.p - cut);
         if (array) {
           // `,E` becomes `]` and `[E`, one byte longer.
-          std::memmove(cut + 2, cut + 1, moved - 1);
+          std::memmove(cut + 2 + prologue, cut + 1, moved - 1);
           cut[0] = ']';
-          cut[1] = '[';
-          out_.p += 1;
-          send(cut + 1, 0, false, group, rows, false, copy != 0);
+          cut[1 + prologue] = '[';
+          out_.p += 1 + prologue;
+          send(cut + 1, group, rows, copy != 0);
         } else {
-          send(cut, 0, false, group, rows, false, copy != 0);
+          if (prologue != 0) std::memmove(cut + prologue, cut, moved);
+          out_.p += prologue;
+          send(cut, group, rows, copy != 0);
         }
+        if (prologue != 0) std::memcpy(start_, options_.prologue.data(), prologue);
         events = 0;
         rows = 0;
       }
       events += 1;
-      if (copy + 1 == copies) rows += 1;
-      if (events >= options_.buffer_size_records) {
+      if (copy + 1 == copies) rows += rows_of(entry);
+      if (events >= options_.records) {
         if (array) *out_.p++ = ']';
-        send(out_.p, 0, false, group, rows, false, copy + 1 != copies);
+        send(out_.p, group, rows, copy + 1 != copies);
         events = 0;
         rows = 0;
       }
@@ -156,49 +159,84 @@ void Packer::pack_group(const Chunk& chunk, size_t group) {
   }
   if (events > 0) {
     if (array) *out_.p++ = ']';
-    send(out_.p, 0, false, group, rows, false, false);
+    send(out_.p, group, rows, false);
   }
 }
 
 void Packer::pack_rows(const Chunk& chunk, size_t group) {
   const Group& g = chunk.groups[group];
-  const auto limit = static_cast<size_t>(options_.max_payload);
   for (uint32_t e = g.first; e < g.first + g.count; ++e) {
-    const uint32_t entry = chunk.entries != nullptr ? chunk.entries[e] : static_cast<uint32_t>(chunk.first_row + e);
-    const int64_t row = entry & ~delete_bit;
-    const uint32_t copies = chunk.repeats != nullptr ? chunk.repeats[e] : 1;
-    for (uint32_t copy = 0; copy < copies; ++copy) {
-      size_t value_size = 0;
-      size_t key_size = 0;
-      bool has_key = false;
+    const uint32_t entry = chunk.entry(e);
+    Event event = event_of(entry);
+    uint64_t copies = chunk.copies(e);
+    if (options_.weighted) {
+      event.weight = static_cast<int64_t>(copies);
+      copies = 1;
+    }
+    for (uint64_t copy = 0; copy < copies; ++copy) {
+      event.sequence = sequence_++;
       try {
-        out_.need(64);
-        if (options_.array) *out_.p++ = '[';
-        event(row, (entry & delete_bit) != 0);
-        *out_.p++ = options_.array ? ']' : '\n';
-        value_size = static_cast<size_t>(out_.p - start_);
-        if (options_.key == KeyMode::json) {
-          keys_.row(out_, row);
-          has_key = true;
-        } else if (options_.key == KeyMode::raw) {
-          const auto c = static_cast<size_t>(key_columns_[0]);
-          Bytes b;
-          has_key = raw_key(schema_.children[c], chunk.block->children[c], row, b);
-          if (has_key) {
-            out_.need(static_cast<size_t>(b.size) + 16);
-            if (b.size != 0) std::memcpy(out_.p, b.data, static_cast<size_t>(b.size));
-            out_.p += b.size;
-          }
-        }
-        key_size = static_cast<size_t>(out_.p - start_) - value_size;
+        pack_row(event, group, copy + 1 == copies ? rows_of(entry) : 0, copies == 1);
       } catch (const EncodeFailure& failure) {
-        throw RowFailure{row, failure.column, failure.what()};
+        throw RowFailure{event.row, failure.column, failure.what()};
       }
-      if (value_size + key_size > limit) too_large(row, value_size + key_size);
-      const bool last = copy + 1 == copies;
-      send(start_ + value_size, key_size, has_key, group, last ? 1 : 0, copies == 1, !last);
     }
   }
+}
+
+// rows: 0 where another copy of the row follows; alone: there is one copy only.
+void Packer::pack_row(const Event& event, size_t group, uint32_t rows, bool alone) {
+  if (fields_ != nullptr) {
+    extras_.headers.clear();
+    fields_->read(event, extras_);
+  } else if (!extras_.headers.empty()) {
+    extras_.headers.clear();
+  }
+  const std::string_view op = format_->op(event);
+  if (!op.empty()) extras_.headers.push_back({"op", reinterpret_cast<const uint8_t*>(op.data()), op.size()});
+
+  bool has_value = false;
+  out_.need(Format::spare);
+  if (!extras_.tombstone) {
+    begin();
+    if (options_.framing == Framing::array) *out_.p++ = '[';
+    has_value = format_->value(out_, event);
+    if (!has_value) {
+      out_.p = start_;
+    } else if (options_.framing != Framing::bare) {
+      *out_.p++ = options_.framing == Framing::array ? ']' : '\n';
+    }
+  }
+  const auto value_size = static_cast<size_t>(out_.p - start_);
+  const bool has_key = key_ != nullptr && key_->key(out_, event);
+  if (!has_key) out_.p = start_ + value_size;
+  const auto key_size = static_cast<size_t>(out_.p - start_) - value_size;
+  size_t size = value_size + key_size;
+  for (const Header& h : extras_.headers) size += h.name.size() + h.size + header_room;
+  if (size > static_cast<size_t>(options_.max_payload)) too_large(event.row, size);
+
+  const bool tombstone = options_.tombstones && event.change == Change::remove && has_value;
+  Message m{};
+  m.value = has_value ? start_ : nullptr;
+  m.value_size = value_size;
+  m.key = has_key ? start_ + value_size : nullptr;
+  m.key_size = key_size;
+  m.extras = &extras_;
+  m.group = group;
+  m.rows = tombstone ? 0 : rows;
+  m.single = alone && rows == 1 && !tombstone;
+  m.open = tombstone || rows == 0;
+  m.keyless = key_ != nullptr && !has_key && !tombstone;
+  m.slab = slab_;
+  start_ = out_.p;
+  sink_->message(m);
+  if (!tombstone) return;
+  m.value = nullptr;
+  m.value_size = 0;
+  m.rows = rows;
+  m.open = rows == 0;
+  m.keyless = key_ != nullptr && !has_key;
+  sink_->message(m);
 }
 
 }  // namespace penstock

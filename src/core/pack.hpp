@@ -1,4 +1,5 @@
-// Rows into messages: one chunk's entries, group by group, as events packed up to a count and a size, or one row a message with a key.
+// Rows into messages: one chunk's entries, group by group, as events packed up to a count and a size, or one row a message with a
+// key, headers, a timestamp and a topic of its own.
 //
 // Messages are written straight into slabs, which the sink owns, and sent from there without another copy:
 //
@@ -11,19 +12,30 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "json.hpp"
+#include "format.hpp"
 #include "select.hpp"
 #include "text.hpp"
 
 namespace penstock {
 
+// How events share a message.
+enum class Framing : uint8_t {
+  lines,  // E1\n…En\n
+  array,  // [E1,…,En]
+  bare,   // E1, always alone
+};
+
 struct PackOptions {
-  bool array = false;                 // [E1,…,En] instead of E1\n…En\n
-  int64_t buffer_size_records = 10000;
-  int64_t max_payload = 999936;       // most bytes of a value; of key and value together where there is a key
-  KeyMode key = KeyMode::none;        // of the message; not none: one row a message
+  Framing framing = Framing::lines;
+  int64_t records = 10000;       // most events in one message; 0 behaves like 1
+  bool single = false;           // one row a message, though `records` would allow more: it has a key or other fields of its own
+  bool weighted = false;         // one event carries all copies of a row; else there is an event for each
+  bool tombstones = false;       // after the message of a delete another one with its key and a null value
+  std::string prologue;          // first bytes of every value
+  int64_t max_payload = 999936;  // most bytes of a value; of key, value and its own headers together where a row is a message
 };
 
 // What one worker gets to do: a block in the arena and its share of the selection.
@@ -31,9 +43,36 @@ struct Chunk {
   const Array* block = nullptr;
   int64_t first_row = 0;               // of the block, where entries are missing
   const uint32_t* entries = nullptr;   // nullptr: rows in order, as inserts
-  const uint32_t* repeats = nullptr;   // nullptr: once each
+  const uint64_t* repeats = nullptr;   // nullptr: once each
   const Group* groups = nullptr;
   size_t n_groups = 0;
+  uint64_t sequence = 0;               // number of its first event, in input order
+
+  uint32_t entry(uint32_t e) const { return entries != nullptr ? entries[e] : static_cast<uint32_t>(first_row + e); }
+  uint64_t copies(uint32_t e) const { return repeats != nullptr ? repeats[e] : 1; }
+};
+
+struct Header {
+  std::string_view name;
+  const uint8_t* value;  // nullptr: a null value
+  size_t size;
+};
+
+// What a row's message has beside key and value. Filled anew for each row; what it points to stays good until the next one.
+struct Extras {
+  std::vector<Header> headers;  // after the static ones, which the sink knows
+  int64_t timestamp = 0;        // milliseconds; 0: librdkafka's clock
+  std::string_view topic;       // empty: the sink's own
+  bool tombstone = false;       // the value is null, whatever the row says
+};
+
+// Reads the fields of a message that come from columns.
+class FieldReader {
+ public:
+  virtual ~FieldReader() = default;
+  virtual void open(const Array& block) = 0;
+  // Throws EncodeFailure.
+  virtual void read(const Event& event, Extras& extras) = 0;
 };
 
 struct Slab {
@@ -46,15 +85,16 @@ struct Slab {
 };
 
 struct Message {
-  const uint8_t* value;
+  const uint8_t* value;  // nullptr: a null value
   size_t value_size;
-  const uint8_t* key;  // nullptr: a null key
+  const uint8_t* key;    // nullptr: a null key
   size_t key_size;
-  size_t group;        // index into the chunk's groups
-  uint32_t rows;       // input rows whose last copy is in it
-  bool single;         // a row's only message, and its only row: what one-row-per-message makes unless a weight repeats it
-  bool open;           // its last row goes on in the next message
-  bool keyless;        // messages have keys, but this row's is null
+  const Extras* extras;  // never nullptr
+  size_t group;          // index into the chunk's groups
+  uint32_t rows;         // input rows whose last copy is in it
+  bool single;           // a row's only message, and its only row: what one-row-per-message makes unless a weight repeats it
+  bool open;             // its last row goes on in the next message
+  bool keyless;          // messages have keys, but this row's is null
   Slab* slab;
 };
 
@@ -71,7 +111,8 @@ class Sink {
 
 class Packer {
  public:
-  Packer(const Type& schema, const std::vector<int>& row_columns, const std::vector<int>& key_columns, const PackOptions& options);
+  // `key`, `fields`: nullptr where messages have none.
+  Packer(const PackOptions& options, std::shared_ptr<Format> format, std::shared_ptr<KeyEncoder> key, std::shared_ptr<FieldReader> fields);
 
   // Sends all messages of the chunk to the sink, in order. Throws RowFailure; messages before the failing one have been sent.
   void pack(const Chunk& chunk, Sink& sink);
@@ -82,17 +123,19 @@ class Packer {
   };
   static void grow(Out& out, size_t room);
   void move_on(size_t room);
-  void event(int64_t row, bool is_delete);
+  void begin();
   void pack_group(const Chunk& chunk, size_t group);
   void pack_rows(const Chunk& chunk, size_t group);
-  void send(const uint8_t* end, size_t key_size, bool has_key, size_t group, uint32_t rows, bool single, bool open);
+  void pack_row(const Event& event, size_t group, uint32_t rows, bool alone);
+  void send(const uint8_t* end, size_t group, uint32_t rows, bool open);
   [[noreturn]] void too_large(int64_t row, size_t size) const;
 
-  const Type& schema_;
   PackOptions options_;
-  std::vector<int> key_columns_;
-  RowEncoder rows_;
-  RowEncoder keys_;
+  std::shared_ptr<Format> format_;
+  std::shared_ptr<KeyEncoder> key_;
+  std::shared_ptr<FieldReader> fields_;
+  Extras extras_;
+  uint64_t sequence_ = 0;
   Sink* sink_ = nullptr;
   SlabOut out_;
   Slab* slab_ = nullptr;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t most_copies = 1000000;  // the connector's own limit on one row's weight
 
-enum Op : uint8_t { op_unknown, op_insert, op_delete };
+enum Op : uint8_t { op_unknown, op_insert, op_delete, op_update };
 
 // insert/delete/upsert and the usual spellings: I U D (SQL, Debezium's c u d r), +I -U +U -D (Flink).
 Op parse_op(const Bytes& b) {
@@ -22,9 +22,11 @@ Op parse_op(const Bytes& b) {
     lower[i] = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
   }
   const std::string_view word(lower, static_cast<size_t>(b.size));
-  static constexpr std::string_view inserts[] = {"i", "+i", "insert", "c", "create", "r", "read", "u", "+u", "update", "upsert"};
+  static constexpr std::string_view inserts[] = {"i", "+i", "insert", "c", "create", "r", "read"};
+  static constexpr std::string_view updates[] = {"u", "+u", "update", "upsert"};
   static constexpr std::string_view deletes[] = {"d", "-d", "delete", "-u"};
   if (std::find(std::begin(inserts), std::end(inserts), word) != std::end(inserts)) return op_insert;
+  if (std::find(std::begin(updates), std::end(updates), word) != std::end(updates)) return op_update;
   if (std::find(std::begin(deletes), std::end(deletes), word) != std::end(deletes)) return op_delete;
   return op_unknown;
 }
@@ -70,11 +72,11 @@ bool raw_key(const Type& type, const Array& a, int64_t i, Bytes& out) {
   return true;
 }
 
-Selector::Selector(const Type& schema, const SelectOptions& options)
-    : schema_(schema), options_(options), keys_(schema, options.key == KeyMode::json ? options.key_columns : std::vector<int>{}) {}
+Selector::Selector(const Type& schema, const SelectOptions& options, std::shared_ptr<KeyEncoder> key)
+    : schema_(schema), options_(options), key_(std::move(key)) {}
 
 void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, Selection& out) {
-  const bool placed = options_.key != KeyMode::none || options_.partition_column >= 0;
+  const bool placed = key_ != nullptr || options_.partition_column >= 0;
   if (options_.change == ChangeMode::inserts && !placed) {
     out.all_in_order = true;
     out.rows = to - from;
@@ -114,7 +116,7 @@ void Selector::changes(const Array& block, int64_t from, int64_t to, Selection& 
     if (op == op_unknown) {
       throw RowFailure{i, type.name, "\"" + shown(b) + "\" is no operation; give insert, delete or upsert, or a usual spelling such as I, U, D, c, u, d, r, +I, -U, +U, -D"};
     }
-    *entry++ = static_cast<uint32_t>(i) | (op == op_delete ? delete_bit : 0);
+    *entry++ = static_cast<uint32_t>(i) | (op == op_delete ? delete_bit : op == op_update ? update_bit : 0);
   }
 }
 
@@ -139,7 +141,7 @@ void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, 
       if (weight == 0 || (weight < 0) != deletes) continue;
       const int64_t copies = deletes ? -weight : weight;
       out.entries.push_back(static_cast<uint32_t>(i) | (deletes ? delete_bit : 0));
-      out.repeats.push_back(static_cast<uint32_t>(copies));
+      out.repeats.push_back(static_cast<uint64_t>(copies));
       repeated = repeated || copies != 1;
     }
   };
@@ -148,7 +150,8 @@ void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, 
   if (!repeated) out.repeats.clear();
 }
 
-int32_t Selector::partition_at(const Array& block, int64_t row, int32_t sticky) {
+int32_t Selector::partition_at(const Array& block, uint32_t entry, int32_t sticky) {
+  const int64_t row = entry & row_mask;
   if (options_.partition_column >= 0) {
     const auto c = static_cast<size_t>(options_.partition_column);
     const Type& type = schema_.children[c];
@@ -160,29 +163,21 @@ int32_t Selector::partition_at(const Array& block, int64_t row, int32_t sticky) 
     }
     return static_cast<int32_t>(p);
   }
-  Bytes b{nullptr, 0};
-  bool has_key = true;
-  if (options_.key == KeyMode::raw) {
-    const auto c = static_cast<size_t>(options_.key_columns[0]);
-    has_key = raw_key(schema_.children[c], block.children[c], row, b);
-    if (!has_key) b = {nullptr, 0};
-  } else {
-    VectorOut out(key_);
-    try {
-      keys_.row(out, row);
-    } catch (const EncodeFailure& e) {
-      throw RowFailure{row, e.column, e.what()};
-    }
-    b = {key_.data(), out.p - key_.data()};
+  VectorOut out(key_bytes_);
+  bool has_key = false;
+  try {
+    has_key = key_->key(out, event_of(entry));
+  } catch (const EncodeFailure& e) {
+    throw RowFailure{row, e.column, e.what()};
   }
-  const auto size = static_cast<size_t>(b.size);
+  const size_t size = has_key ? static_cast<size_t>(out.p - key_bytes_.data()) : 0;
   if (is_random(options_.partitioner, has_key, size)) return sticky;
-  return partition_of(options_.partitioner, b.data, size, options_.partitions);
+  return partition_of(options_.partitioner, key_bytes_.data(), size, options_.partitions);
 }
 
 // Counting sort by (owning worker, partition); stable, so the order of a partition's entries is kept.
 void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
-  if (options_.key == KeyMode::json) keys_.open(block);
+  if (key_ != nullptr) key_->open(block);
   const size_t n = out.entries.size();
   const auto partitions = static_cast<size_t>(options_.partitions);
   const auto workers = static_cast<size_t>(std::max(options_.workers, 1));
@@ -191,7 +186,7 @@ void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
   places_.resize(n);
   std::vector<uint32_t> starts(workers * per_worker + 1, 0);
   for (size_t e = 0; e < n; ++e) {
-    const int32_t p = partition_at(block, static_cast<int64_t>(out.entries[e] & ~delete_bit), sticky);
+    const int32_t p = partition_at(block, out.entries[e], sticky);
     places_[e] = p;
     starts[rank(static_cast<size_t>(p)) + 1] += 1;
   }
@@ -202,7 +197,7 @@ void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
     if (count != 0) out.groups.push_back({static_cast<int32_t>(p), starts[r], count});
   }
   std::vector<uint32_t> entries(n);
-  std::vector<uint32_t> repeats(out.repeats.size());
+  std::vector<uint64_t> repeats(out.repeats.size());
   for (size_t e = 0; e < n; ++e) {
     const uint32_t at = starts[rank(static_cast<size_t>(places_[e]))]++;
     entries[at] = out.entries[e];

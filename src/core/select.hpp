@@ -1,20 +1,33 @@
 // Which rows of a piece are sent, as what, in which order, to which partition: the selection vector.
 //
-// Rows are never moved. An entry is a row number with its operation in the top bit; entries are ordered by the worker that owns
-// the partition, then by partition, and within a partition as the changes order them (as given, or deletes first).
+// Rows are never moved. Entries are ordered by the worker that owns the partition, then by partition, and within a partition as
+// the changes order them (as given, or deletes first).
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "arrow.hpp"
+#include "format.hpp"
 #include "hash.hpp"
-#include "json.hpp"
 
 namespace penstock {
 
+// An entry is a row number and, above it, what is done with the row.
 constexpr uint32_t delete_bit = 0x80000000u;
+constexpr uint32_t update_bit = 0x40000000u;
+constexpr uint32_t pair_bit = 0x20000000u;  // the row just before is the image before this update
+constexpr uint32_t row_mask = 0x1fffffffu;
+
+inline Event event_of(uint32_t entry) {
+  const int64_t row = entry & row_mask;
+  const Change change = (entry & delete_bit) != 0 ? Change::remove : (entry & update_bit) != 0 ? Change::update : Change::insert;
+  return {row, change, (entry & pair_bit) != 0 ? row - 1 : -1, 1, 0};
+}
+// Input rows that an entry stands for.
+inline uint32_t rows_of(uint32_t entry) { return (entry & pair_bit) != 0 ? 2 : 1; }
 
 // What one message's worth of rows shares: a partition and a stretch of entries.
 struct Group {
@@ -32,13 +45,10 @@ struct RowFailure {
 
 enum class ChangeMode : uint8_t { inserts, op, weight };
 enum class Pass : uint8_t { both, deletes, inserts };  // weight, when a batch comes in several pieces: all deletes first
-enum class KeyMode : uint8_t { none, json, raw };
 
 struct SelectOptions {
   ChangeMode change = ChangeMode::inserts;
   int change_column = -1;
-  KeyMode key = KeyMode::none;      // of the message key, or of what partition_by hashes
-  std::vector<int> key_columns;
   int partition_column = -1;
   Partitioner partitioner = Partitioner::murmur2_random;
   int32_t partitions = 0;           // 0: no partition is given, one group of partition -1
@@ -48,7 +58,7 @@ struct SelectOptions {
 struct Selection {
   bool all_in_order = false;        // every row from `first_row` on, as an insert, once: `entries` stays empty
   std::vector<uint32_t> entries;
-  std::vector<uint32_t> repeats;    // how often each entry is sent; empty: once each
+  std::vector<uint64_t> repeats;    // how often each entry is sent; empty: once each
   std::vector<Group> groups;
   int64_t rows = 0;                 // entries: input rows that will be sent
   int64_t skipped = 0;              // weight 0
@@ -56,7 +66,8 @@ struct Selection {
 
 class Selector {
  public:
-  Selector(const Type& schema, const SelectOptions& options);
+  // `key`: what is hashed for the partition, the message's key or that of partition_by; nullptr: nothing is.
+  Selector(const Type& schema, const SelectOptions& options, std::shared_ptr<KeyEncoder> key);
 
   // Rows [from, to) of the block. `sticky`: where rows left to chance go this time. Throws RowFailure; nothing is kept.
   void select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, Selection& out);
@@ -64,13 +75,13 @@ class Selector {
  private:
   void changes(const Array& block, int64_t from, int64_t to, Selection& out);
   void weights(const Array& block, int64_t from, int64_t to, Pass pass, Selection& out);
-  int32_t partition_at(const Array& block, int64_t row, int32_t sticky);
+  int32_t partition_at(const Array& block, uint32_t entry, int32_t sticky);
   void partition(const Array& block, int32_t sticky, Selection& out);
 
   const Type& schema_;
   SelectOptions options_;
-  RowEncoder keys_;
-  std::vector<uint8_t> key_;        // the key of the row at hand
+  std::shared_ptr<KeyEncoder> key_;
+  std::vector<uint8_t> key_bytes_;  // of the row at hand
   std::vector<int32_t> places_;     // partition of each entry
 };
 

@@ -12,12 +12,15 @@ from typing import Any, TypeAlias
 
 from typing_extensions import Buffer, Self
 
+from penstock.layout import KeyLayout, Layout
+
 # A field: (format string of the Arrow C data interface, name, extension name, field metadata `sql_type`, children,
 # dictionary). The schema itself is a field whose children are its columns.
 SchemaSpec: TypeAlias = tuple[str, str, str, str, tuple[SchemaSpec, ...], SchemaSpec | None]
-# A chunk in the arena: (block, first row, entries, repeats, groups, number of groups). Four are positions, -1 where
-# there is nothing: no entries means the rows from `first row` on in order, no repeats means once each.
-Place: TypeAlias = tuple[int, int, int, int, int, int]
+# A chunk in the arena: (block, first row, entries, repeats, groups, number of groups, sequence). Four are positions, -1
+# where there is nothing: no entries means the rows from `first row` on in order, no repeats means once each. sequence:
+# the number of its first event within the writer.
+Place: TypeAlias = tuple[int, int, int, int, int, int, int]
 # (partition, messages, rows, bytes of keys and values, first offset, last offset, unknown offsets): one for each group
 # of the chunk, in order; messages is 0 and an offset -1 where the broker acknowledged nothing, or named none.
 PartitionAck: TypeAlias = tuple[int, int, int, int, int, int, int]
@@ -27,10 +30,10 @@ ErrorCount: TypeAlias = tuple[int, str, int, int, str]
 RowFailure: TypeAlias = tuple[int, str, str]
 # (id given to produce, acknowledged by partition, refused by code, rows with a null key, where encoding stopped)
 ChunkResult: TypeAlias = tuple[int, list[PartitionAck], list[ErrorCount], int, RowFailure | None]
-# (partition or -1, key, value)
-Message: TypeAlias = tuple[int, bytes | None, bytes]
-# (worker, first group, number of groups, rows)
-Share: TypeAlias = tuple[int, int, int, int]
+# (partition or -1, key, value, headers without the static ones, timestamp in ms or 0, topic or "" for the usual one)
+Message: TypeAlias = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], int, str]
+# (worker, first group, number of groups, rows, copies of rows)
+Share: TypeAlias = tuple[int, int, int, int, int]
 # (syslog level, facility, text)
 LogLine: TypeAlias = tuple[int, str, str]
 
@@ -183,7 +186,7 @@ class Selector:
     """Chooses rows by their change column and their partition.
 
     change            inserts, op or weight; change_column: its number, -1 with inserts
-    key               none, json or raw: the bytes that are hashed, made of key_columns (raw: exactly one)
+    key               the bytes that are hashed; None: nothing is
     partition_column  -1: none
     partitioner       librdkafka's name of it
     partitions        0: none is named, all rows are one group of partition -1
@@ -195,8 +198,7 @@ class Selector:
         *,
         change: str,
         change_column: int,
-        key: str,
-        key_columns: Sequence[int],
+        key: KeyLayout | None,
         partition_column: int,
         partitioner: str,
         partitions: int,
@@ -212,25 +214,9 @@ class Selector:
 # --- messages ---
 
 class Packer:
-    """Encodes chunks of one schema.
+    """Encodes chunks of one schema, as the layout says."""
 
-    row_columns          what is written of each row, in order
-    key                  none: up to buffer_size_records rows a message; json or raw: one row a message, with this key
-    array                [E1,…,En] instead of lines
-    max_payload          most bytes of a value, and of key and value together where there is a key
-    """
-
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        row_columns: Sequence[int],
-        key: str,
-        key_columns: Sequence[int],
-        array: bool,
-        buffer_size_records: int,
-        max_payload: int,
-    ) -> None: ...
+    def __init__(self, schema: Schema, layout: Layout) -> None: ...
     def collect(self, arena: int, place: Place) -> list[Message]:
         """Return the chunk's messages; RowError with those before the row as `messages`."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Blocks", "Rows"]
 
-_SELECTION_BYTES_PER_ROW = 8  # an entry and a repeat
+_SELECTION_BYTES_PER_ROW = 12  # an entry and a repeat
 _GROUP_BYTES = 12
 _ALIGNMENT = 16  # of a selection behind its block
 _SLACK_BYTES = 4096  # alignments, a layout
@@ -57,6 +57,7 @@ class Blocks:
         self._coordinator = coordinator
         self._largest = coordinator.arena.size // (2 * max(coordinator.workers, 1) + 2)
         self._runs = 0
+        self._sequence = 0  # events so far
         self._dictionaries: list[_Dictionary | None] = []
         self._dictionaries_of: Plan | None = None
         self._dictionary_number = 0
@@ -138,20 +139,29 @@ class Blocks:
         behind = (position + size + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
         entries, repeats, groups = selection.copy(coordinator.address, behind)
         holds = (position, *dictionaries)
-        for worker, first_group, count, share in selection.shares():
+        for worker, first_group, count, share, copies in selection.shares():
             for place in holds:
                 coordinator.arena.share(place)
             coordinator.deal(
                 Chunk(
                     layout=plan.number,
-                    place=(position, first, entries, repeats, groups + _GROUP_BYTES * first_group, count),
-                    worker=worker if plan.placement.affine else None,
+                    place=(
+                        position,
+                        first,
+                        entries,
+                        repeats,
+                        groups + _GROUP_BYTES * first_group,
+                        count,
+                        self._sequence,
+                    ),
+                    worker=worker if plan.affine else None,
                     rows=share,
                     holds=holds,
                     origin=rows.origin,
                     first_row=rows.first_row,
                 )
             )
+            self._sequence += share if plan.layout.packing.weighted else copies
         coordinator.arena.release(position)  # the chunks have it now
 
     def _place_dictionaries(self, plan: Plan, read: _core.Piece, deadline: float | None) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
     coordinator ──Start (stdin of the worker: any size, seen by nobody else)──▶ worker
     coordinator ◀─Ready | Refused──────────────────────────────────────────────
-                ──Layout, Deal, Stop (SOCK_SEQPACKET: one packet, one message)─▶
+                ──LayoutPlace, Deal, Stop (SOCK_SEQPACKET: one packet, one message)─▶
                 ◀─PartialAck, Ack, Log, Failing─────────────────────────────────
 
 A packet holds at most about 200 kB, so what may be larger (layouts, blocks, selections) lies in the arena and only its
@@ -11,8 +11,6 @@ position is sent, and a long Ack is cut into parts. Workers send facts and never
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 __all__ = [
@@ -20,7 +18,6 @@ __all__ = [
     "Deal",
     "Failing",
     "FromWorker",
-    "Layout",
     "LayoutPlace",
     "Log",
     "PartialAck",
@@ -41,7 +38,7 @@ ErrorCount = tuple[int, str, int, int, str]
 # (row, column, text): where a row could not be encoded, and why
 RowFailure = tuple[int, str, str]
 # positions of block, entries, repeats and groups in the arena, -1 where there is none; see _core.pyi
-Place = tuple[int, int, int, int, int, int]
+Place = tuple[int, int, int, int, int, int, int]
 
 
 class Start(msgspec.Struct, array_like=True):
@@ -60,25 +57,8 @@ class Start(msgspec.Struct, array_like=True):
     initialization_timeout_secs: float
 
 
-class Layout(msgspec.Struct, array_like=True, frozen=True):
-    """How the columns of one schema become messages; lies in the arena, encoded.
-
-    spec         the schema as _core.schema_spec reads it
-    row_columns  which columns are written, in order
-    key          none, json or raw: how the message key is made of `key_columns`
-    """
-
-    spec: Any
-    row_columns: tuple[int, ...]
-    key: str
-    key_columns: tuple[int, ...]
-    array: bool
-    buffer_size_records: int
-    max_payload: int
-
-
 class LayoutPlace(msgspec.Struct, array_like=True, tag=1):
-    """Where a Layout lies. Sent before the first chunk that needs it."""
+    """Where a Layout (layout.py) lies. Sent before the first chunk that needs it."""
 
     layout: int
     position: int

@@ -34,6 +34,7 @@ from penstock.report import ErrorReport, PartitionReport, Report
 
 if TYPE_CHECKING:
     from penstock.config import Config
+    from penstock.layout import Layout
 
 __all__ = ["Chunk", "Coordinator"]
 
@@ -197,7 +198,7 @@ class Coordinator:
                 )
             self.poll(_WAIT_SECS if deadline is None else min(_WAIT_SECS, deadline - time.monotonic()))
 
-    def add_layout(self, number: int, layout: control.Layout) -> None:
+    def add_layout(self, number: int, layout: Layout) -> None:
         """Put a layout into the arena, for good; workers hear of it before their first chunk that needs it."""
         encoded = control.encode(layout)
         position = self.allocate(len(encoded), None)

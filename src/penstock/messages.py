@@ -14,8 +14,9 @@ import pyarrow as pa
 from penstock import _core
 from penstock import config as configuration
 from penstock.coordinator import row_error
-from penstock.encode import Plan, Planner, make_packer
+from penstock.encode import Plan, Planner
 from penstock.errors import ConfigError
+from penstock.layout import make_packer
 from penstock.source import open_source
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ __all__ = ["Message", "preview"]
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message as Kafka would get it. batch counts from 0; partition is None unless partitions were asked for."""
+    """One message as Kafka would get it.
+
+    batch      counts from 0
+    partition  None unless partitions were asked for
+    timestamp  milliseconds since 1970, where a column gives it; None: the time of sending
+    """
 
     batch: int
     topic: str
@@ -38,6 +44,7 @@ class Message(msgspec.Struct, frozen=True):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp: int | None = None
 
 
 def preview(
@@ -74,13 +81,24 @@ def preview(
 
 def _preview(source: Source, planner: Planner, config: Config, partitions: int) -> Iterator[Message]:
     with source:
+        sequence = [0]
         for number, batch in enumerate(source.batches()):
             plan = planner.plan(batch.schema)
-            for partition, key, value in _messages(plan, batch, number % partitions):
-                yield Message(number, config.topic, None if partition < 0 else partition, key, value, config.headers)
+            for partition, key, value, headers, timestamp, topic in _messages(
+                plan, batch, number % partitions, sequence
+            ):
+                yield Message(
+                    number,
+                    topic or config.topic,
+                    None if partition < 0 else partition,
+                    key,
+                    value,
+                    (*config.headers, *headers),
+                    timestamp or None,
+                )
 
 
-def _messages(plan: Plan, batch: Batch, sticky: int) -> Iterator[tuple[int, bytes | None, bytes]]:
+def _messages(plan: Plan, batch: Batch, sticky: int, sequence: list[int]) -> Iterator[_core.Message]:
     whole = pa.Table.from_batches(batch.pieces(), batch.schema).combine_chunks().to_batches()
     first_row = batch.first_row
     for piece in whole:  # one, unless its strings are too long for 32-bit offsets
@@ -105,7 +123,9 @@ def _messages(plan: Plan, batch: Batch, sticky: int) -> Iterator[tuple[int, byte
             position += (need + 63) // 64 * 64
         read.copy(0, read.rows, arena, position, dictionaries)
         entries, repeats, groups = selection.copy(arena, position + (size + 63) // 64 * 64)
-        place = (position, 0, entries, repeats, groups, sum(share[2] for share in selection.shares()))
+        shares = selection.shares()
+        place = (position, 0, entries, repeats, groups, sum(share[2] for share in shares), sequence[0])
+        sequence[0] += sum(share[3] if plan.layout.packing.weighted else share[4] for share in shares)
         try:
             yield from make_packer(plan.layout).collect(arena, place)
         except _core.RowError as error:

@@ -11,51 +11,46 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock.columns import find_column, find_integers, find_text
+from penstock.layout import JsonKey, RawKey
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from penstock.config import WriterConfig
+    from penstock.layout import KeyLayout
 
-__all__ = ["Placement", "find_placement"]
+__all__ = ["Placement", "find_key", "find_placement"]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Column numbers and modes, as _core.Selector takes them.
+    """What chooses a row's partition where its message has no key.
 
-    key               none, json or raw: the bytes that are hashed
-    message_key       the same for the message's key; none where partition_by only chooses the partition
-    partition_column  -1: none
+    hashed            the columns of partition_by as a key that is hashed and not sent; None: there are none
+    partition_column  its number, -1: none
     """
 
-    key: str
-    message_key: str
-    key_columns: tuple[int, ...]
+    hashed: KeyLayout | None
     partition_column: int
     partitioner: str
-
-    @property
-    def affine(self) -> bool:
-        """True when each partition belongs to one worker; False when runs may go to any."""
-        return self.key != "none" or self.partition_column >= 0
 
 
 def find_placement(schema: pa.Schema, writer: WriterConfig) -> Placement:
     """Find the columns; ConfigError for one that is missing or of a type that cannot serve."""
-    names, setting = (writer.key, "key") if writer.key else (writer.partition_by, "partition_by")
-    raw = bool(writer.key) and writer.key_format != "json"
-    find = find_text if raw else find_column
-    columns = tuple(
-        find(schema, name, f"{setting} with key_format={writer.key_format}" if raw else setting) for name in names
-    )
-    mode = "none" if not columns else "raw" if raw else "json"
+    columns = tuple(find_column(schema, name, "partition_by") for name in writer.partition_by)
     return Placement(
-        key=mode,
-        message_key=mode if writer.key else "none",
-        key_columns=columns,
+        hashed=JsonKey(columns) if columns else None,
         partition_column=-1
         if writer.partition_column is None
         else find_integers(schema, writer.partition_column, "partition_column"),
         partitioner=writer.partitioner,
     )
+
+
+def find_key(schema: pa.Schema, writer: WriterConfig) -> KeyLayout | None:
+    """Find the columns of the message key; ConfigError for one that is missing or of a type that cannot serve."""
+    if not writer.key:
+        return None
+    if writer.key_format == "json":
+        return JsonKey(tuple(find_column(schema, name, "key") for name in writer.key))
+    return RawKey(find_text(schema, writer.key[0], f"key with key_format={writer.key_format}"))

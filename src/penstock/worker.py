@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from penstock import _core, control
-from penstock.encode import make_packer
+from penstock.layout import Layout, make_packer
 from penstock.produce import connect, make_producer
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Work:
         """Do what the message says; returns when the last message of a chunk is in librdkafka's queue."""
         if isinstance(message, control.LayoutPlace):
             encoded = _core.read_bytes(self._arena, message.position, message.size)
-            self._packers[message.layout] = make_packer(msgspec.msgpack.decode(encoded, type=control.Layout))
+            self._packers[message.layout] = make_packer(msgspec.msgpack.decode(encoded, type=Layout))
         elif isinstance(message, control.Deal):
             self.producer.produce(message.chunk, self._packers[message.layout], self._arena, message.place)
 

@@ -19,7 +19,8 @@ import penstock
 import strategies
 from penstock import _core
 from penstock.config import load
-from penstock.encode import Plan, make_packer
+from penstock.encode import Plan
+from penstock.layout import make_packer
 from readback import read_topic
 
 ROWS = 200
@@ -64,12 +65,12 @@ class Memory:
         assert self.read.copy(first, end, address, self.block, self.places) == size
         assert self.written[self.block + size :] == b"\xff" * (self.size - self.block - size)
         entries, repeats, groups = selection.copy(address, (self.block + size + 15) // 16 * 16)
-        return self.block, first, entries, repeats, groups, 1
+        return self.block, first, entries, repeats, groups, 1, 0
 
     def encode(self, place: tuple[int, ...]) -> list[bytes]:
         with mmap.mmap(-1, self.size) as elsewhere:
             elsewhere[:] = self.written[:]
-            return [value for _, _, value in self.packer.collect(_core.address_of(elsewhere), place)]
+            return [message[2] for message in self.packer.collect(_core.address_of(elsewhere), place)]
 
 
 def expected(batch: pa.RecordBatch) -> list[bytes]:

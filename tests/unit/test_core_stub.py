@@ -15,6 +15,7 @@ import pytest
 
 import penstock
 from penstock import _core, control
+from penstock.layout import JsonKey, JsonLayout, Layout, Packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,7 +175,7 @@ def lay_out(
     schema = _core.Schema(_core.schema_spec(batch.schema.__arrow_c_schema__()))
     piece = _core.Piece(schema, batch.__arrow_c_array__()[1])
     settings = {
-        "change": "inserts", "change_column": -1, "key": "none", "key_columns": (), "partition_column": -1,
+        "change": "inserts", "change_column": -1, "key": None, "partition_column": -1,
         "partitioner": "murmur2_random", "partitions": 4, "workers": 2, **options,
     }  # fmt: skip
     selection = _core.Selector(schema, **settings).select(piece, 0, piece.rows, "both", 0)
@@ -184,16 +185,16 @@ def lay_out(
     at = -arena % 64
     assert piece.copy(0, piece.rows, arena, at, []) <= size
     entries, repeats, groups = selection.copy(arena, at + (size + 63) // 64 * 64)
-    place = (at, 0, entries, repeats, groups, sum(share[2] for share in selection.shares()))
+    place = (at, 0, entries, repeats, groups, sum(share[2] for share in selection.shares()), 0)
     return schema, memory, arena, selection, place
 
 
 def packer(schema: _core.Schema, **options: Any) -> _core.Packer:
     settings = {
-        "row_columns": (0,), "key": "none", "key_columns": (), "array": False, "buffer_size_records": 2,
+        "spec": schema.spec, "format": JsonLayout((0,)), "key": None, "packing": Packing(records=2),
         "max_payload": 1000, **options,
     }  # fmt: skip
-    return _core.Packer(schema, **settings)
+    return _core.Packer(schema, Layout(**settings))
 
 
 @pytest.fixture
@@ -228,7 +229,7 @@ def test_a_spec_is_laid_out_as_told():
 
 def test_a_selection_is_laid_out_as_told(batch):
     """Counts, positions and shares of rows by weight: one row of weight 0 is skipped, one goes out twice."""
-    _, _, _, selection, place = lay_out(batch, change="weight", change_column=1, key="json", key_columns=(0,))
+    _, _, _, selection, place = lay_out(batch, change="weight", change_column=1, key=JsonKey((0,)))
     assert (selection.rows, selection.skipped, selection.workers) == (2, 1, 2)
     check(place, ALIASES["Place"])
     assert place[2] > 0 < place[3]
@@ -238,12 +239,12 @@ def test_a_selection_is_laid_out_as_told(batch):
 
 
 def test_messages_and_row_errors_are_laid_out_as_told(batch):
-    """(partition, key, value); the error has its three facts and the messages before it."""
+    """(partition, key, value, headers, timestamp, topic); the error has its three facts and the messages before it."""
     schema, memory, arena, _, place = lay_out(batch)
     messages = packer(schema).collect(arena, place)
     check_each(messages, "Message")
-    assert [value.count(b"\n") for _, _, value in messages] == [2, 1]
-    assert packer(schema).measure(arena, place) == (2, 3, sum(len(value) for _, _, value in messages))
+    assert [message[2].count(b"\n") for message in messages] == [2, 1]
+    assert packer(schema).measure(arena, place) == (2, 3, sum(len(message[2]) for message in messages))
     with pytest.raises(_core.RowError) as caught:
         packer(schema, max_payload=5).collect(arena, place)
     check(caught.value.args, ALIASES["RowFailure"])

@@ -1,7 +1,9 @@
 """config: everything a job is told, in one frozen tree that is checked as a whole before any process or socket.
 
     merge.py          precedence, columns that exclude each other, the Config
-    settings.py       the settings by name; the one table that flags, `penstock config` and the README are made from
+    settings.py       the settings that are ours, by name
+    formats.py        the formats and their members, by the connector's names
+    table.py          the one table that flags, `penstock config` and the README are made from
     connector.py      the JSON object of Feldera's connector, taken apart
     values.py         what was given, turned into typed values
     kafka_options.py  librdkafka's options: names, defaults with their reasons, secrets
@@ -13,18 +15,37 @@ Imports neither pyarrow nor the Kafka client.
 """
 
 from penstock.config.cores import usable_cores
+from penstock.config.formats import (
+    ArrowFormat,
+    AvroFormat,
+    CsvFormat,
+    Format,
+    JsonFormat,
+    ParquetFormat,
+    ProtobufFormat,
+    PythonFormat,
+)
 from penstock.config.kafka_options import KAFKA_DEFAULTS, KafkaDefault
 from penstock.config.memory import MemoryShares, memory_shares, parse_bytes
 from penstock.config.merge import Config, load
-from penstock.config.settings import SETTINGS, JsonFormat, Setting, WriterConfig
+from penstock.config.settings import Relation, WriterConfig
+from penstock.config.table import SETTINGS, Setting
 
 __all__ = [
     "KAFKA_DEFAULTS",
     "SETTINGS",
+    "ArrowFormat",
+    "AvroFormat",
     "Config",
+    "CsvFormat",
+    "Format",
     "JsonFormat",
     "KafkaDefault",
     "MemoryShares",
+    "ParquetFormat",
+    "ProtobufFormat",
+    "PythonFormat",
+    "Relation",
     "Setting",
     "WriterConfig",
     "load",

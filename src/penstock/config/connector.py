@@ -54,15 +54,14 @@ TRANSPORT_FIELDS: Final = {
     "fault_tolerance": False,  # options of the exactly-once mode only
 }
 
-_FIELDS: Final = ("name", "transport", "format", "writer", "index", "enable_output_buffer", "soft_delete",
-                  "postprocessor")  # fmt: skip
+_FIELDS: Final = ("name", "transport", "format", "writer", "soft_delete", "postprocessor")
+# Settings of ours that the connector has at the top.
+_TOP_SETTINGS: Final = ("index", "enable_output_buffer", "max_output_buffer_time_millis",
+                        "max_output_buffer_size_records")  # fmt: skip
 # Fields of the original that need no doing here: they concern its engine, its inputs or its queue.
-_HARMLESS: Final = ("send_snapshot", "max_output_buffer_time_millis", "max_output_buffer_size_records",
-                    "max_queued_records", "max_queued_bytes", "paused", "labels", "start_after", "preprocessor",
-                    "max_batch_size", "max_worker_batch_size")  # fmt: skip
+_HARMLESS: Final = ("send_snapshot", "max_queued_records", "max_queued_bytes", "paused", "labels", "start_after",
+                    "preprocessor", "max_batch_size", "max_worker_batch_size")  # fmt: skip
 _REFUSED: Final = {
-    "index": "rows are not grouped by an index in this version; leave it out, and name key columns in writer.key",
-    "enable_output_buffer": "changes are sent as they come, not merged; leave it out or set it to false",
     "soft_delete": "an output cannot do that; leave it out or set it to false",
     "postprocessor": "no code is run on messages in this version; leave it out",
 }
@@ -94,12 +93,10 @@ def read_connector(config: Mapping[str, Any] | str | bytes | os.PathLike[str]) -
             options[name] = value
         elif TRANSPORT_FIELDS[name]:
             settings[name] = Given(value, f"{place}.{name}", from_json=True)
-    for name, value in _object(_absent(connector.get("writer")), f"{origin}: writer").items():
-        settings_where = f"{origin}: writer.{name}"
-        if name in TRANSPORT_FIELDS or name == "bootstrap_servers" or "." in name:
-            right = "bootstrap.servers" if name == "bootstrap_servers" else name
-            raise ConfigError(f"{settings_where}: this belongs to the transport; give it as transport.config.{right}")
-        settings[name] = Given(value, settings_where, from_json=True)
+    settings.update(_writer_settings(connector, origin))
+    for name in _TOP_SETTINGS:
+        if name in connector:
+            settings[name] = Given(connector[name], f"{origin}: {name}", from_json=True)
     form = connector.get("format")
     return Connector(
         settings=settings,
@@ -108,6 +105,19 @@ def read_connector(config: Mapping[str, Any] | str | bytes | os.PathLike[str]) -
         format=None if form is None else Given(form, f"{origin}: format", from_json=True),
         warnings=tuple(warnings),
     )
+
+
+def _writer_settings(connector: Mapping[str, Any], origin: str) -> dict[str, Given]:
+    settings: dict[str, Given] = {}
+    for name, value in _object(_absent(connector.get("writer")), f"{origin}: writer").items():
+        settings_where = f"{origin}: writer.{name}"
+        if name in _TOP_SETTINGS:
+            raise ConfigError(f"{settings_where}: this belongs to the connector; give it at its top, beside transport")
+        if name in TRANSPORT_FIELDS or name == "bootstrap_servers" or "." in name:
+            right = "bootstrap.servers" if name == "bootstrap_servers" else name
+            raise ConfigError(f"{settings_where}: this belongs to the transport; give it as transport.config.{right}")
+        settings[name] = Given(value, settings_where, from_json=True)
+    return settings
 
 
 def parse_json(text: str, origin: str) -> Any:  # noqa: ANN401 - it is JSON
@@ -203,8 +213,8 @@ def _check_fields(connector: Mapping[str, Any], origin: str) -> list[str]:
                 raise ConfigError(f"{origin}: {name} is not supported by this version: {_REFUSED[name]}")
         elif name in TRANSPORT_FIELDS or "." in name:
             raise ConfigError(f"{origin}: {name} stands at the top; give it inside transport.config")
-        elif name not in _FIELDS and name not in _HARMLESS:
-            hint = did_you_mean(name, (*_FIELDS, *_HARMLESS))
+        elif name not in _FIELDS and name not in _HARMLESS and name not in _TOP_SETTINGS:
+            hint = did_you_mean(name, (*_FIELDS, *_HARMLESS, *_TOP_SETTINGS))
             warnings.append(f'{origin}: "{name}" is not a field of a connector and is ignored{hint}')
     return warnings
 

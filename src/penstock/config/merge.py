@@ -8,25 +8,26 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, get_args
 
 import msgspec
 
 from penstock.config.connector import Connector, Given, read_connector
 from penstock.config.cores import usable_cores
+from penstock.config.formats import Format, read_format
 from penstock.config.kafka_options import KafkaOption, is_secret, read_options
 from penstock.config.kafka_rules import settle
 from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
 from penstock.config.settings import (
     MAX_DEFAULT_WORKERS,
-    SETTINGS,
-    JsonFormat,
+    Count,
     LogLevel,
     Partitioner,
     WriterConfig,
 )
-from penstock.config.values import read_columns, read_format, read_headers, read_size, read_value
+from penstock.config.table import SETTINGS
+from penstock.config.values import read_columns, read_headers, read_relation, read_size, read_value
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
@@ -47,11 +48,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     topic: str
     kafka: dict[str, str]
-    format: JsonFormat
+    format: Format
     writer: WriterConfig
     headers: tuple[tuple[str, bytes | None], ...] = ()
     initialization_timeout_secs: int = 60
     log_level: str | None = None
+    index: str | None = None
+    enable_output_buffer: bool = False
+    max_output_buffer_time_millis: int | None = None
+    max_output_buffer_size_records: int = 10_000_000
     warnings: tuple[str, ...] = ()
 
     @property
@@ -80,15 +85,31 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"Config(topic={self.topic!r}, kafka={kafka!r}, format={self.format!r}, writer={self.writer!r}, "
             f"headers={headers!r}, initialization_timeout_secs={self.initialization_timeout_secs!r}, "
-            f"log_level={self.log_level!r}, warnings={self.warnings!r})"
+            f"log_level={self.log_level!r}, index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "
+            f"max_output_buffer_time_millis={self.max_output_buffer_time_millis!r}, "
+            f"max_output_buffer_size_records={self.max_output_buffer_size_records!r}, warnings={self.warnings!r})"
         )
 
 
+_OUTPUT_FIELDS: Final = ("index", "enable_output_buffer", "max_output_buffer_time_millis",
+                         "max_output_buffer_size_records")  # fmt: skip
 _NAMES: Final = tuple(row.name for row in SETTINGS if "." not in row.name)
 _WRITER_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(WriterConfig)}
+_READERS: Final[dict[str, Callable[[Given], Any]]] = {
+    "key": read_columns,
+    "partition_by": read_columns,
+    "header_columns": read_columns,
+    "topics": read_columns,
+    "memory_bytes": read_size,
+    "relation": read_relation,
+}
 _OTHER_TYPES: Final[dict[str, Any]] = {
     "initialization_timeout_secs": Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)],
     "log_level": LogLevel,
+    "index": str,
+    "enable_output_buffer": bool,
+    "max_output_buffer_time_millis": Count,
+    "max_output_buffer_size_records": Count,
 }
 
 
@@ -96,7 +117,7 @@ def load(
     config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
     *,
     kafka_options: Mapping[str, object] | None = None,
-    format: str | Mapping[str, Any] | JsonFormat | None = None,  # noqa: A002 - the connector's word
+    format: str | Mapping[str, Any] | Format | None = None,  # noqa: A002 - the connector's word
     for_preview: bool = False,
     **settings: object,
 ) -> Config:
@@ -140,6 +161,7 @@ def load(
         headers=read_headers(given.get("headers")),
         initialization_timeout_secs=60 if timeout is None else timeout,
         log_level=log_level,
+        **{name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given},
         warnings=(*warnings, *about_kafka),
     )
 
@@ -200,13 +222,11 @@ def _writer(given: Mapping[str, Given], option: KafkaOption | None) -> WriterCon
         if name not in given:
             continue
         one = given[name]
-        if name in {"key", "partition_by"}:
-            values[name] = read_columns(one)
-        elif name == "memory_bytes":
-            values[name] = read_size(one)
+        if name in _READERS:
+            values[name] = _READERS[name](one)
         else:
             values[name] = read_value(one, wanted)
-            if isinstance(values[name], str) and not values[name]:
+            if isinstance(values[name], str) and not values[name] and name != "csv_null":
                 raise ConfigError(f"{one.where} is empty; name a column, or leave it out")
     timeout = values.get("shutdown_timeout_secs", 0.0)
     if not math.isfinite(timeout):
@@ -245,7 +265,7 @@ def _check_roles(writer: WriterConfig, given: Mapping[str, Given], warnings: lis
     change = writer.op_column or writer.weight_column
     if change is not None and change == writer.partition_column:
         raise ConfigError(f"column {shown(change)} cannot be partition_column and say what a row does; name another")
-    if writer.key_format != "json" and len(writer.key) != 1:
+    if writer.key_format in {"string", "bytes"} and len(writer.key) != 1:
         raise ConfigError(
             f"key_format={writer.key_format} takes the raw bytes of exactly one key column, "
             f"found {len(writer.key)} in key; name one column, or use key_format=json"

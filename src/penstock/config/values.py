@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from penstock.config.connector import Given, parse_json
+from penstock.config.connector import Given
 from penstock.config.memory import parse_bytes
-from penstock.config.settings import JsonFormat
+from penstock.config.settings import Relation
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
-__all__ = ["read_columns", "read_format", "read_headers", "read_size", "read_value"]
-
-_FORMAT_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(JsonFormat)}
+__all__ = ["read_columns", "read_headers", "read_relation", "read_size", "read_value"]
 
 
 def read_headers(given: Given | None) -> tuple[tuple[str, bytes | None], ...]:
@@ -56,79 +54,6 @@ def _header(one: object, where: str) -> tuple[str, bytes | None]:
     raise ConfigError(f"{where}.value must be a text, a list of numbers 0 to 255, or null; it is sent as bytes")
 
 
-# The connector's other formats and forms: known, so that the error can say so.
-_FORMATS_TO_COME: Final = ("csv", "avro", "parquet", "python")
-_FORMS_TO_COME: Final = {
-    "update_format": ("snowflake", "debezium", "redis", "weighted", "raw"),
-    "json_flavor": (
-        "snowflake", "kafka_connect_json_converter", "debezium_mysql", "debezium_postgres", "pandas", "blockchain",
-        "c_hex", "datagen", "postgres", "ClockInput",
-    ),
-}  # fmt: skip
-
-
-def read_format(keyword: object, lower: Given | None) -> JsonFormat:
-    """Return the format: the keyword's or, without one, the connector's, else JSON as it is by default.
-
-    keyword  None, a name, the format object (mapping or JSON text), or a JsonFormat
-    lower    the connector's `format` member; a bare name in `keyword` that is the same keeps its members
-
-    Raises ConfigError for a format or a member that does not exist, or that this version does not write.
-    """
-    if isinstance(keyword, JsonFormat):
-        return _plain_format(keyword)
-    name, members, where = ("json", {}, "format") if lower is None else _split_format(lower)
-    if keyword is not None:
-        given = Given(keyword, "format")
-        if isinstance(keyword, str) and keyword.lstrip().startswith("{"):
-            given = Given(parse_json(keyword, "format"), "format", from_json=True)
-        if given.value != name:
-            name, members, where = _split_format(given)
-    if name != "json":
-        if name in _FORMATS_TO_COME:
-            raise ConfigError(f'{where}: "{name}" is not supported by this version; use "json"')
-        raise ConfigError(f'{where}: there is no format {shown(name)}; use "json"')
-    values = {
-        member: _member(member, Given(value, f"{where}.config.{member}", from_json=True))
-        for member, value in members.items()
-        if value is not None or member not in _FORMAT_FIELDS
-    }
-    return _plain_format(JsonFormat(**values))
-
-
-def _member(name: str, given: Given) -> Any:  # noqa: ANN401 - of the type of the member
-    if name == "key_fields":
-        raise ConfigError(f"{given.where} goes with debezium and redis, which this version does not write")
-    if name not in _FORMAT_FIELDS:
-        raise ConfigError(f"{given.where}: JSON has no such member{did_you_mean(name, _FORMAT_FIELDS)}")
-    if isinstance(given.value, str) and given.value in _FORMS_TO_COME.get(name, ()):
-        raise ConfigError(f'{given.where}: "{given.value}" is not supported by this version; leave it out')
-    return read_value(given, _FORMAT_FIELDS[name])
-
-
-def _split_format(given: Given) -> tuple[str, Mapping[str, Any], str]:
-    if isinstance(given.value, str):
-        return given.value, {}, given.where
-    if not isinstance(given.value, Mapping):
-        raise ConfigError(f'{given.where} must be a name or an object such as {{"name": "json", "config": {{}}}}')
-    for member in given.value:
-        if member not in {"name", "config"}:
-            hint = did_you_mean(str(member), ("name", "config")) or "; give it inside config"
-            raise ConfigError(f'{given.where}: a format has no member "{member}"{hint}')
-    name = read_value(Given(given.value.get("name"), f"{given.where}.name"), str)
-    members = given.value.get("config")
-    if members is None:
-        members = {}
-    if not isinstance(members, Mapping):
-        raise ConfigError(f"{given.where}.config must be an object")
-    return name, members, given.where
-
-
-def _plain_format(form: JsonFormat) -> JsonFormat:
-    # 0 behaves like 1 in the original.
-    return msgspec.structs.replace(form, buffer_size_records=max(1, form.buffer_size_records))
-
-
 def read_columns(given: Given) -> tuple[str, ...]:
     """Return column names from a list, or from a text with commas between them; none empty, none twice."""
     value = given.value
@@ -142,6 +67,25 @@ def read_columns(given: Given) -> tuple[str, ...]:
         if name in value[:index]:
             raise ConfigError(f"{given.where}: column {shown(name)} is named twice; remove one of them")
     return tuple(value)
+
+
+def read_relation(given: Given) -> Relation:
+    """Return the relation: {"name": …, "indexes": {name: [columns]}}, both optional."""
+    if not isinstance(given.value, Mapping):
+        raise ConfigError(f'{given.where} must be an object such as {{"name": "v", "indexes": {{"i": ["id"]}}}}')
+    for member in given.value:
+        if member not in {"name", "indexes"}:
+            hint = did_you_mean(str(member), ("name", "indexes"))
+            raise ConfigError(f'{given.where}: a relation has no member "{member}"{hint}')
+    name = given.value.get("name")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ConfigError(f"{given.where}.name must be a text")
+    indexes = given.value.get("indexes") or {}
+    if not isinstance(indexes, Mapping):
+        raise ConfigError(f"{given.where}.indexes must map names to lists of columns")
+    return Relation(
+        name, {str(index): read_columns(Given(of, f"{given.where}.indexes.{index}")) for index, of in indexes.items()}
+    )
 
 
 def read_size(given: Given) -> int:
@@ -169,7 +113,7 @@ def read_value(given: Given, wanted: Any) -> Any:  # noqa: ANN401 - what `wanted
         return given.value
     value = given.value
     if isinstance(value, str) and not given.from_json and wanted is not str and not _takes_text(wanted):
-        value = _number(value)  # a flag
+        value = _plain(value)  # a flag
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
@@ -185,7 +129,9 @@ def _reworded(said: str) -> str:
     return said.replace("Expected", "give")
 
 
-def _number(text: str) -> object:
+def _plain(text: str) -> object:
+    if text in {"true", "false"}:
+        return text == "true"
     try:
         return int(text)
     except ValueError:

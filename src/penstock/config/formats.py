@@ -1,0 +1,205 @@
+"""The formats and their members, by the connector's own names, and how a `format` object is read.
+
+What is penstock's own about a format is a setting of `writer` (settings.py), so that a connector's object stays one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from penstock.config.connector import Given, parse_json
+from penstock.config.settings import Count  # noqa: TC001 - msgspec reads it
+from penstock.config.values import read_columns, read_value
+from penstock.errors import ConfigError
+from penstock.names import did_you_mean, shown
+
+__all__ = [
+    "FORMATS",
+    "ArrowFormat",
+    "AvroFormat",
+    "CsvFormat",
+    "Format",
+    "JsonFormat",
+    "ParquetFormat",
+    "ProtobufFormat",
+    "PythonFormat",
+    "read_format",
+]
+
+JsonUpdateFormat = Literal["insert_delete", "snowflake", "debezium", "redis", "weighted", "raw", "upsert"]
+JsonFlavor = Literal[
+    "default", "snowflake", "kafka_connect_json_converter", "debezium_mysql", "debezium_postgres", "pandas", "datagen",
+    "postgres", "c_hex", "blockchain", "ClockInput",
+]  # fmt: skip
+SubjectNameStrategy = Literal["topic_name", "record_name", "topic_record_name"]
+
+
+class JsonFormat(msgspec.Struct, frozen=True, tag_field="name", tag="json"):
+    """JSON events, packed many to a message unless a key is given."""
+
+    update_format: JsonUpdateFormat = "insert_delete"
+    json_flavor: JsonFlavor | None = None
+    buffer_size_records: Count = 10000
+    array: bool = False
+    key_fields: tuple[str, ...] | None = None
+
+
+class CsvFormat(msgspec.Struct, frozen=True, tag_field="name", tag="csv"):
+    """Lines of CSV, packed many to a message; the last column is the weight."""
+
+    delimiter: str = ","
+    buffer_size_records: Count = 10000
+
+
+class RegistryFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """What formats with a schema registry have in common."""
+
+    subject_name_strategy: SubjectNameStrategy | None = None
+    skip_schema_id: bool = False
+    registry_urls: tuple[str, ...] = ()
+    registry_headers: dict[str, str] = {}
+    registry_proxy: str | None = None
+    registry_timeout_secs: Count | None = None
+    registry_username: str | None = None
+    registry_password: str | None = None
+    registry_authorization_token: str | None = None
+
+    def __repr__(self) -> str:
+        parts = []
+        for field in msgspec.structs.fields(self):
+            value = getattr(self, field.name)
+            if field.name in _SECRET_MEMBERS and value:
+                value = "<not shown>"
+            parts.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+_SECRET_MEMBERS: Final = {"registry_headers", "registry_proxy", "registry_password", "registry_authorization_token",
+                          "registry_urls"}  # fmt: skip
+
+
+class AvroFormat(RegistryFormat, frozen=True, kw_only=True, tag_field="name", tag="avro"):
+    """Avro binary data, one row a message."""
+
+    update_format: Literal["raw", "confluent_jdbc", "debezium"] = "raw"
+    schema: str | None = None
+    key_mode: Literal["none", "key_fields"] | None = None
+    cdc_field: str | None = None
+    namespace: str | None = None
+    threads: Annotated[int, msgspec.Meta(ge=1)] = 4
+
+    __repr__ = RegistryFormat.__repr__
+
+
+class ParquetFormat(msgspec.Struct, frozen=True, tag_field="name", tag="parquet"):
+    """One whole Parquet file a message."""
+
+    buffer_size_records: Count = 100000
+
+
+class ArrowFormat(msgspec.Struct, frozen=True, tag_field="name", tag="arrow"):
+    """One Arrow IPC stream a message."""
+
+    buffer_size_records: Count = 100000
+
+
+class PythonFormat(msgspec.Struct, frozen=True, tag_field="name", tag="python"):
+    """Messages made by a function of the user's, called in the workers: "module:function"."""
+
+    encoder: str
+
+
+class ProtobufFormat(RegistryFormat, frozen=True, kw_only=True, tag_field="name", tag="protobuf"):
+    """Protocol Buffers, one row a message."""
+
+    message: str | None = None
+    package: str | None = None
+    descriptor_set: str | None = None
+
+    __repr__ = RegistryFormat.__repr__
+
+
+Format = JsonFormat | CsvFormat | AvroFormat | ParquetFormat | ArrowFormat | PythonFormat | ProtobufFormat
+FORMATS: Final[dict[str, Any]] = {
+    "json": JsonFormat,
+    "csv": CsvFormat,
+    "avro": AvroFormat,
+    "parquet": ParquetFormat,
+    "arrow": ArrowFormat,
+    "python": PythonFormat,
+    "protobuf": ProtobufFormat,
+}
+# Members that the connector's formats have for its inputs; it ignores them here too.
+_FOR_INPUT: Final = {
+    "csv": ("quote", "escape", "double_quote", "quoting", "headers", "trim", "flexible", "terminator", "comment"),
+    "json": ("lines",),
+}
+
+
+def read_format(keyword: object, lower: Given | None) -> Format:
+    """Return the format: the keyword's or, without one, the connector's, else JSON as it is by default.
+
+    keyword  None, a name, the format object (mapping or JSON text), or one of the structs
+    lower    the connector's `format` member; a bare name in `keyword` that is the same keeps its members
+
+    Raises ConfigError for a format or a member that does not exist, or whose value it cannot have.
+    """
+    if isinstance(keyword, Format):
+        return _plain(keyword)
+    name, members, where = ("json", {}, "format") if lower is None else _split(lower)
+    if keyword is not None:
+        given = Given(keyword, "format")
+        if isinstance(keyword, str) and keyword.lstrip().startswith("{"):
+            given = Given(parse_json(keyword, "format"), "format", from_json=True)
+        if given.value != name:
+            name, members, where = _split(given)
+    if name not in FORMATS:
+        hint = did_you_mean(name, FORMATS) or f"; the formats are {', '.join(FORMATS)}"
+        raise ConfigError(f"{where}: there is no format {shown(name)}{hint}")
+    return _plain(FORMATS[name](**_members(name, members, where)))
+
+
+def _members(name: str, members: Mapping[str, Any], where: str) -> dict[str, Any]:
+    kind = FORMATS[name]
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    values = {}
+    for member, value in members.items():
+        if member in _FOR_INPUT.get(name, ()):
+            continue
+        given = Given(value, f"{where}.config.{member}", from_json=True)
+        if member not in fields:
+            raise ConfigError(f"{given.where}: {name} has no such member{did_you_mean(member, fields)}")
+        if value is not None:
+            values[member] = read_columns(given) if member == "key_fields" else read_value(given, fields[member].type)
+    for field in fields.values():
+        if field.required and field.name not in values:
+            raise ConfigError(f"{where}.config.{field.name} is missing; format {name} needs it")
+    return values
+
+
+def _split(given: Given) -> tuple[str, Mapping[str, Any], str]:
+    if isinstance(given.value, str):
+        return given.value, {}, given.where
+    if not isinstance(given.value, Mapping):
+        raise ConfigError(f'{given.where} must be a name or an object such as {{"name": "json", "config": {{}}}}')
+    for member in given.value:
+        if member not in {"name", "config"}:
+            hint = did_you_mean(str(member), ("name", "config")) or "; give it inside config"
+            raise ConfigError(f'{given.where}: a format has no member "{member}"{hint}')
+    name = read_value(Given(given.value.get("name"), f"{given.where}.name"), str)
+    members = given.value.get("config")
+    if members is None:
+        members = {}
+    if not isinstance(members, Mapping):
+        raise ConfigError(f"{given.where}.config must be an object")
+    return name, members, given.where
+
+
+def _plain(form: Format) -> Format:
+    # 0 behaves like 1 in the original.
+    if hasattr(form, "buffer_size_records"):
+        return msgspec.structs.replace(form, buffer_size_records=max(1, form.buffer_size_records))
+    return form

@@ -1,0 +1,224 @@
+"""The one table of settings that people read: argparse's flags, `penstock config` and the README are made from it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from penstock.config.memory import IN_FLIGHT_MESSAGES
+from penstock.config.settings import MAX_DEFAULT_WORKERS
+
+__all__ = ["SETTINGS", "Setting"]
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table of settings.
+
+    name     the keyword of open, write and preview, and the member of `writer` where it is one of ours
+    flag     its command-line flag; None where it is given in the configuration only
+    type     what it takes, for people
+    default  its default as text; '' where there is none
+    """
+
+    name: str
+    flag: str | None
+    type: str
+    default: str
+    meaning: str
+    reason: str
+
+
+def _setting(name: str, kind: str, default: str, meaning: str, reason: str, *, flag: bool = True) -> Setting:
+    spelt = f"--{name.replace('_', '-')}" if flag else None
+    return Setting(name=name, flag=spelt, type=kind, default=default, meaning=meaning, reason=reason)
+
+
+_COLUMN, _COLUMNS = "column", "columns, with commas between"
+SETTINGS: Final = (
+    _setting("topic", "text", "", "topic that the rows are written to", "there is no sensible default"),
+    _setting(
+        "bootstrap_servers", "host:port, with commas between", "$REDPANDA_BROKERS, else localhost",
+        "brokers to start from; librdkafka's bootstrap.servers", "as the original connector; the port defaults to 9092",
+    ),
+    _setting("format", "name or JSON object", "json", "form of the messages", "the connector's most common format"),
+    _setting(
+        "format.update_format", "insert_delete, snowflake, debezium, redis, weighted, raw or upsert", "insert_delete",
+        "json: the form of an event; avro: raw, confluent_jdbc or debezium, and raw by default",
+        "the connector's default", flag=False,
+    ),
+    _setting(
+        "format.json_flavor",
+        "default, snowflake, kafka_connect_json_converter, debezium_mysql, debezium_postgres, pandas, datagen, "
+        "postgres, c_hex, blockchain or ClockInput",
+        "", "json: how each Arrow type is written", "that of the update format, as in the connector", flag=False,
+    ),
+    _setting(
+        "format.buffer_size_records", "whole number", "10000", "most events in one message",
+        "the connector's default; at the usual row sizes message.max.bytes is reached first", flag=False,
+    ),
+    _setting(
+        "format.array", "true or false", "false",
+        "a message is one JSON array instead of one event per line", "the connector's default", flag=False,
+    ),
+    _setting(
+        "format.key_fields", _COLUMNS, "", "json with debezium, redis or upsert: columns of the message key",
+        "debezium: the whole row, as in the connector", flag=False,
+    ),
+    _setting(
+        "format.delimiter", "one character", ",", "csv: what stands between columns", "the connector's default",
+        flag=False,
+    ),
+    _setting("format.schema", "Avro schema as JSON text", "", "avro: the schema of the value",
+             "made from the columns", flag=False),
+    _setting("format.key_mode", "none or key_fields", "", "avro raw: whether messages have the index's key",
+             "key_fields with an index, as in the connector", flag=False),
+    _setting("format.cdc_field", "name", "", "avro raw with an index: a last field that says I, U or D",
+             "the connector's default", flag=False),
+    _setting("format.namespace", "name", "", "avro: namespace of the schemas that are made", "the connector's default",
+             flag=False),
+    _setting("format.threads", "whole number, 1 or more", "4",
+             "avro: accepted, without effect: `workers` is what counts", "the connector's default", flag=False),
+    _setting("format.subject_name_strategy", "topic_name, record_name or topic_record_name", "",
+             "avro, protobuf: subjects in the schema registry",
+             "record_name for avro raw, else topic_name, as in the connector", flag=False),
+    _setting("format.skip_schema_id", "true or false", "false",
+             "avro, protobuf: the bare datum, without the 5 bytes that name its schema", "the connector's default",
+             flag=False),
+    _setting("format.registry_urls", "list of URLs", "", "avro, protobuf: schema registries, tried in order",
+             "without one the id is 0, as in the connector", flag=False),
+    _setting("format.registry_headers", "object", "", "headers for the registry", "none are needed", flag=False),
+    _setting("format.registry_proxy", "URL", "", "proxy to the registry", "the connector's default", flag=False),
+    _setting("format.registry_timeout_secs", "whole number", "", "how long one request to the registry may take",
+             "the HTTP client's own, 5 s", flag=False),
+    _setting("format.registry_username", "text", "", "basic authentication", "the connector's default", flag=False),
+    _setting("format.registry_password", "text", "", "basic authentication", "the connector's default", flag=False),
+    _setting("format.registry_authorization_token", "text", "", "bearer token", "the connector's default", flag=False),
+    _setting("format.encoder", "module:function", "", "python: what makes the messages, in the workers",
+             "there is no sensible default", flag=False),
+    _setting("format.message", "name", "", "protobuf: the message that a row becomes",
+             "the relation's name, or the only message of descriptor_set", flag=False),
+    _setting("format.package", "name", "", "protobuf: package of the schema made", "none is needed", flag=False),
+    _setting("format.descriptor_set", "path", "", "protobuf: a compiled FileDescriptorSet to use",
+             "the schema is made from the columns", flag=False),
+    _setting("index", "name", "", "an index of relation.indexes: changes of a batch are grouped by its key",
+             "each change is sent as it comes", flag=False),
+    _setting("enable_output_buffer", "true or false", "false",
+             "hold batches and merge their changes: an insert and a later delete of the same row vanish",
+             "the connector's default", flag=False),
+    _setting("max_output_buffer_time_millis", "whole number", "",
+             "send the output buffer when its oldest change is older", "the connector's default: no limit", flag=False),
+    _setting("max_output_buffer_size_records", "whole number", "10000000",
+             "send the output buffer when it holds so many rows", "the connector's default", flag=False),
+    _setting(
+        "headers", "list of key and value", "", "headers of every message, in the order given",
+        "a header costs about as much CPU time as a small row, so there are none unless asked for", flag=False,
+    ),
+    _setting(
+        "key", _COLUMNS, "", "columns of the message key; each row is then its own message",
+        "packed messages are several times faster, and have no key",
+    ),
+    _setting(
+        "key_format", "json, string, bytes, avro or big_endian", "json",
+        "the key as a compact JSON object, the raw bytes of one string or binary column, an Avro datum, or integers "
+        "and UUIDs as big-endian bytes",
+        "any columns have a JSON form",
+    ),
+    _setting(
+        "partition_by", _COLUMNS, "", "columns whose rows stay together and in order in one partition, packed",
+        "rows without it go to whichever partition is next, which packs best",
+    ),
+    _setting(
+        "partition_column", _COLUMN, "", "integer column with the number of the row's partition; it is not written",
+        "the partitioner decides",
+    ),
+    _setting(
+        "partitioner", "consistent, consistent_random, murmur2, murmur2_random, fnv1a, fnv1a_random or random",
+        "murmur2_random", "hash that turns key or partition_by into a partition; librdkafka's option of that name",
+        "the partition that a Java producer chooses for the same key",
+    ),
+    _setting(
+        "op_column", _COLUMN, "", "column that says insert, delete or upsert; it is not written",
+        "without it every row is an insert",
+    ),
+    _setting(
+        "weight_column", _COLUMN, "",
+        "integer column: n writes the row n times, -n as deletes, 0 not at all; it is not written",
+        "without it every row counts once",
+    ),
+    _setting("relation", "object", "", 'what the rows are rows of: {"name": …, "indexes": {name: [columns]}}',
+             "the name is the topic's", flag=False),
+    _setting("max_weight", "whole number", "1000000", "largest weight of a row that is sent once for each copy",
+             "the connector's own limit"),
+    _setting("key_in_value", "true or false", "true", "whether the value holds the key columns too",
+             "a row is written whole"),
+    _setting("headers_column", _COLUMN, "", "column of headers, a map or a list of key and value; it is not written",
+             "messages have the static headers"),
+    _setting("header_columns", _COLUMNS, "", "columns that become a header each, of their own name; not written",
+             "messages have the static headers"),
+    _setting("timestamp_column", _COLUMN, "", "column of the message's timestamp; it is not written",
+             "the time of sending"),
+    _setting("topic_column", _COLUMN, "", "column of the message's topic, one of `topics`; it is not written",
+             "all rows go to `topic`"),
+    _setting("topics", "topics, with commas between, or ^pattern", "", "topics that topic_column may name",
+             "a row must not choose any topic there is"),
+    _setting("tombstone_column", _COLUMN, "", "column that makes the message's value null where it is null",
+             "values are never null but for deletes"),
+    _setting("before_column", _COLUMN, "", "json, avro debezium: struct column of the row before the change",
+             "a row is its own image"),
+    _setting("after_column", _COLUMN, "", "json, avro debezium: struct column of the row after the change",
+             "a row is its own image"),
+    _setting("schemas", "true or false", "true", "json debezium: whether messages carry their schemas",
+             "the connector's way"),
+    _setting("tombstones", "true or false", "false", "a message with a null value after that of each delete",
+             "the connector sends none"),
+    _setting("debezium_source", "true or false", "false", "debezium: the members source and ts_ms",
+             "the connector sends none"),
+    _setting("binary_base64", "true or false", "false", "json: bytes as base64 text", "the flavor decides"),
+    _setting("keep_decimal_scale", "true or false", "false", "json: decimals with all digits of their scale",
+             "the connector drops trailing zeros"),
+    _setting("iso_timestamps", "true or false", "false", "json: times and timestamps as ISO 8601 texts",
+             "the flavor decides"),
+    _setting("non_finite", "null, error or string", "null", "json: what NaN and infinities become",
+             "the connector's way"),
+    _setting("omit_nulls", "true or false", "false", "json: leave null columns out", "the connector writes them"),
+    _setting("csv_header", "true or false", "false", "csv: begin each message with the names of the columns",
+             "the connector has none"),
+    _setting("csv_weight", "true or false", "true", "csv: the weight as last column", "the connector's way"),
+    _setting("csv_quote", "necessary, always or strings", "necessary", "csv: which fields are quoted",
+             "the connector's way"),
+    _setting("csv_null", "text", "", "csv: what null becomes", "the connector's way"),
+    _setting("csv_nested_json", "true or false", "false", "csv: lists, structs and maps as JSON text",
+             "the connector writes one column for each element"),
+    _setting("avro_minimal_decimals", "true or false", "false", "avro: decimals in as few bytes as they need",
+             "the connector's 16 bytes"),
+    _setting("avro_uuid", "true or false", "false", "avro: UUIDs with the logical type uuid", "the connector's string"),
+    _setting("avro_defaults", "true or false", "false", "avro: null as default of nullable fields",
+             "the connector gives none"),
+    _setting("auto_register", "true or false", "true", "register schemas; false only looks them up",
+             "the connector registers"),
+    _setting("check_compatibility", "true or false", "false", "ask the registry first whether a schema is compatible",
+             "the connector does not"),
+    _setting(
+        "workers", "whole number, 0 to 1024", f"usable cores, at most {MAX_DEFAULT_WORKERS}",
+        "processes that encode and send; 0 does it inside the calling process",
+        "affinity and CPU quota are respected; the caller cannot feed more, and small memory_bytes allows fewer",
+    ),
+    _setting(
+        "memory_bytes", 'bytes, or a text such as "512 MiB"', "256 MiB",
+        "arena, encode buffers and librdkafka's queues of all workers together",
+        f"keeps the full window of {IN_FLIGHT_MESSAGES} messages for 2 workers; the least is 8 MiB per worker",
+    ),
+    _setting(
+        "initialization_timeout_secs", "whole number, 1 or more", "60",
+        "how long opening may take to reach the broker and the topic", "the connector's default",
+    ),
+    _setting(
+        "shutdown_timeout_secs", "number", "10", "how long a closing worker may take before it is ended",
+        "flushing is done by then; what is left is a worker that does not answer",
+    ),
+    _setting(
+        "log_level", "emerg, alert, critical, error, warning, notice, info or debug", "",
+        "what librdkafka logs", "librdkafka's own choice, info",
+    ),
+)  # fmt: skip

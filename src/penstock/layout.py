@@ -1,0 +1,76 @@
+"""layout: what a worker must know to turn the rows of one schema into messages, as msgspec structs.
+
+The coordinator makes one for each schema (encode.py), puts it into the arena, and the core builds a packer from it
+(src/core/formats.pxi). Columns are numbers, counted in the schema that `spec` tells; everything that depends on the
+schema and the configuration alone is worked out here once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from penstock import _core
+
+__all__ = ["FormatLayout", "JsonKey", "JsonLayout", "KeyLayout", "Layout", "Packing", "RawKey", "make_packer"]
+
+
+class Packing(msgspec.Struct, array_like=True, frozen=True):
+    """How events share a message.
+
+    framing     lines: each event and a newline; array: one JSON array; bare: the event alone, one a message
+    records     most events in one message
+    weighted    one event carries all copies of a row; else there is one event for each
+    tombstones  after a delete another message with its key and a null value
+    prologue    first bytes of every message
+    """
+
+    framing: Literal["lines", "array", "bare"] = "lines"
+    records: int = 10000
+    weighted: bool = False
+    tombstones: bool = False
+    prologue: bytes = b""
+
+
+class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
+    """Rows as JSON objects of these columns, in this order."""
+
+    columns: tuple[int, ...]
+
+
+class JsonKey(msgspec.Struct, array_like=True, frozen=True, tag="json"):
+    """A key that is a JSON object of these columns."""
+
+    columns: tuple[int, ...]
+
+
+class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
+    """A key that is the bytes of one string or binary column."""
+
+    column: int
+
+
+FormatLayout = JsonLayout
+KeyLayout = JsonKey | RawKey
+
+
+class Layout(msgspec.Struct, array_like=True, frozen=True):
+    """How the columns of one schema become messages.
+
+    spec         the schema as _core.schema_spec reads it
+    key          None: null keys, and rows may share a message
+    max_payload  most bytes of a value, or of key, value and column headers where each row is a message
+    """
+
+    spec: Any
+    format: FormatLayout
+    key: KeyLayout | None
+    packing: Packing
+    max_payload: int
+    fields: None = None
+
+
+def make_packer(layout: Layout) -> _core.Packer:
+    """Compile a layout."""
+    return _core.Packer(_core.Schema(layout.spec), layout)
