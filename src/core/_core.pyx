@@ -16,6 +16,7 @@ from libcpp.vector cimport vector
 
 from core cimport (
     Array, ArrowArray, ArrowSchema, CFieldReader, CFormat, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
+    CProtobufField, ProtobufOptions, ProtobufPresence, ProtobufShape, ProtobufType, make_protobuf,
     CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
     Pass, ProducerOptions, RowFailure,
     SelectOptions, Type, api, collect, copy_block, copy_dictionary, import_array, json_refusal, list_dictionaries, load_, loaded, make_insert_delete, make_json_key,

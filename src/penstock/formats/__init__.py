@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import JsonFormat
+from penstock.config import JsonFormat, ProtobufFormat
 from penstock.errors import ConfigError, SchemaError
 from penstock.layout import JsonLayout, Packing
 
@@ -61,7 +61,13 @@ def _plan_json(context: Context) -> Form:
     return Form(JsonLayout(context.columns), Packing("array" if form.array else "lines", form.buffer_size_records))
 
 
-_PLANNERS: Final[dict[type, Callable[[Context], Form]]] = {JsonFormat: _plan_json}
+def _plan_protobuf(context: Context) -> Form:
+    from penstock.formats.protobuf import plan  # noqa: PLC0415 - only what is configured is loaded
+
+    return plan(context)
+
+
+_PLANNERS: Final[dict[type, Callable[[Context], Form]]] = {JsonFormat: _plan_json, ProtobufFormat: _plan_protobuf}
 
 
 def _refuse(context: Context, columns: set[int]) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from penstock.errors import SchemaError
 from penstock.formats.protobuf_columns import DEPTH, Column, Proto, column_of, refuse
 from penstock.formats.protobuf_text import TIMESTAMP, ProtoField, ProtoFile, ProtoMessage, json_name
-from penstock.layout import Presence, ProtobufField, Shape
+from penstock.layout import ProtobufField
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,9 +86,14 @@ class _Maker:
         kind, type_name, inner = self.value(name, held)
         optional = column.nullable and not repeated and kind is not Proto.MESSAGE and kind is not Proto.TIMESTAMP
         self._add(name, number, kind, type_name, repeated=repeated, optional=optional, comment=_comment(held))
-        shape = (Shape.PACKED if kind.packable else Shape.REPEATED) if repeated else Shape.SINGLE
-        presence = Presence.EXPLICIT if repeated or optional or kind is Proto.MESSAGE else Presence.IMPLICIT
-        return ProtobufField(number=number, column=at, type=kind, shape=shape, presence=presence, fields=inner)
+        return ProtobufField(
+            number=number,
+            column=at,
+            type=int(kind),
+            shape=("packed" if kind.packable else "repeated") if repeated else "single",
+            presence="explicit" if repeated or optional or kind is Proto.MESSAGE else "implicit",
+            fields=inner,
+        )
 
     def value(self, name: str, column: Column) -> tuple[Proto, str, tuple[ProtobufField, ...]]:
         """Return the type for a single value of the column; `name` is what a message made for it is called after."""
@@ -127,12 +132,11 @@ class _Maker:
         return ProtobufField(
             number=number,
             column=at,
-            type=Proto.MESSAGE,
-            shape=Shape.MAP,
-            presence=Presence.EXPLICIT,
+            type=int(Proto.MESSAGE),
+            shape="map",
             fields=(
-                ProtobufField(number=1, column=0, type=key_type, presence=Presence.EXPLICIT),
-                ProtobufField(number=2, column=1, type=kind, presence=Presence.EXPLICIT, fields=inner),
+                ProtobufField(number=1, column=0, type=int(key_type)),
+                ProtobufField(number=2, column=1, type=int(kind), fields=inner),
             ),
         )
 
