@@ -10,7 +10,7 @@ from penstock.names import did_you_mean
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["find_column", "find_integers", "find_text"]
+__all__ = ["find_column", "find_connector_column", "find_integers", "find_text"]
 
 # as in the names of pyarrow.types.is_…
 _TEXT = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "fixed_size_binary")
@@ -24,6 +24,18 @@ def find_column(schema: pa.Schema, name: str, setting: str) -> int:
         hint = did_you_mean(name, schema.names) or f"; the columns are {known}"
         raise ConfigError(f'{setting}: there is no column "{name}"{hint}', column=name)
     return int(places[0])
+
+
+def find_connector_column(schema: pa.Schema, name: str, setting: str) -> int:
+    """Return the number of a column that the connector's own configuration names.
+
+    There a name is an SQL identifier: folded to lower case unless it stands in double quotes. A column of exactly the
+    name as written is taken too when no folded one is there.
+    """
+    if len(name) > 2 and name[0] == name[-1] == '"':  # noqa: PLR2004 - two quotation marks
+        return find_column(schema, name[1:-1], setting)
+    folded = name.lower()
+    return find_column(schema, folded if folded in schema.names else name, setting)
 
 
 def find_integers(schema: pa.Schema, name: str, setting: str) -> int:

@@ -196,7 +196,7 @@ def test_worker_affinity_and_stable_sort(places, deleted, spare, workers):
     assert len(groups) == len(expected)
     shares = selection.shares()
     assert [share[0] for share in shares] == sorted({place % workers for place in places})
-    for worker, first, count, rows in shares:
+    for worker, first, count, rows, _ in shares:
         mine = groups[first : first + count]
         assert {place % workers for place, _ in mine} == {worker}
         assert rows == sum(len(entries) for _, entries in mine)

@@ -57,16 +57,13 @@ of them back with an ordinary consumer and print the receipt. Needs no Kafka and
 
 _CONFIG_ABOUT: Final = "List every setting with its type, its default, its meaning and why the default is what it is."
 
-_COLUMN_LISTS: Final = frozenset({"key", "partition_by"})
+_COLUMN_LISTS: Final = frozenset({"key", "partition_by", "header_columns", "topics"})
 _METAVARS: Final = {
     "topic": "T",
     "bootstrap_servers": "B",
     "format": "F",
     "workers": "N",
     "memory_bytes": "BYTES",
-    "op_column": "C",
-    "weight_column": "C",
-    "partition_column": "C",
     "initialization_timeout_secs": "SECS",
     "shutdown_timeout_secs": "SECS",
     "log_level": "LEVEL",
@@ -150,7 +147,12 @@ def _add_settings(parser: _Parser) -> None:
         if row.name in _COLUMN_LISTS:
             parser.add_argument(row.flag, dest=row.name, metavar="C,…", action="append", help=text)
         else:
-            parser.add_argument(row.flag, dest=row.name, metavar=_METAVARS.get(row.name, "VALUE"), help=text)
+            parser.add_argument(
+                row.flag,
+                dest=row.name,
+                metavar=_METAVARS.get(row.name) or ("C" if row.name.endswith("_column") else "VALUE"),
+                help=text,
+            )
 
 
 def parse(arguments: list[str]) -> tuple[str, argparse.Namespace]:

@@ -16,6 +16,7 @@ Imports neither pyarrow nor the Kafka client.
 
 from penstock.config.cores import usable_cores
 from penstock.config.formats import (
+    FORMATS,
     ArrowFormat,
     AvroFormat,
     CsvFormat,
@@ -32,6 +33,7 @@ from penstock.config.settings import Relation, WriterConfig
 from penstock.config.table import SETTINGS, Setting
 
 __all__ = [
+    "FORMATS",
     "KAFKA_DEFAULTS",
     "SETTINGS",
     "ArrowFormat",

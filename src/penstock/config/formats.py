@@ -199,6 +199,14 @@ def _split(given: Given) -> tuple[str, Mapping[str, Any], str]:
 
 
 def _plain(form: Format) -> Format:
+    if isinstance(form, JsonFormat) and form.key_fields is not None:
+        if form.update_format not in {"debezium", "redis", "upsert"}:
+            raise ConfigError(
+                f"format.config.key_fields goes with debezium, redis or upsert, found {form.update_format}; "
+                "leave it out, or name the columns in writer.key"
+            )
+        if not form.key_fields:
+            raise ConfigError("format.config.key_fields is empty; name at least one column, or leave it out")
     # 0 behaves like 1 in the original.
     if hasattr(form, "buffer_size_records"):
         return msgspec.structs.replace(form, buffer_size_records=max(1, form.buffer_size_records))

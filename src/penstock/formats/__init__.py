@@ -5,7 +5,6 @@ A plan is made once for each schema, before the first row: it refuses columns th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from penstock.config import JsonFormat, ProtobufFormat
@@ -13,6 +12,8 @@ from penstock.errors import ConfigError, SchemaError
 from penstock.layout import JsonLayout, Packing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from penstock import _core
