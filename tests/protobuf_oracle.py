@@ -11,7 +11,7 @@ import math
 import tempfile
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -23,8 +23,11 @@ from scalars import TICKS, NoForm, decimal_text, variant_text
 INCLUDED = Path(protoc.__file__).parent / "_proto"
 
 
-class Stamp(tuple):
-    """Seconds and nanoseconds since 1970."""
+class Stamp(NamedTuple):
+    """Since 1970."""
+
+    seconds: int
+    nanos: int
 
 
 class Pairs(list):
@@ -106,7 +109,7 @@ def _moment(ticks: int, kind: pa.DataType) -> Any:
     seconds, rest = divmod(ticks, TICKS[kind.unit])
     if not -62135596800 <= seconds <= 253402300799:
         raise NoForm("a year outside 1 to 9999")
-    return Stamp((seconds, rest * (10**9 // TICKS[kind.unit])))
+    return Stamp(seconds, rest * (10**9 // TICKS[kind.unit]))
 
 
 def _present(values: list[Any]) -> list[Any]:

@@ -327,11 +327,13 @@ class ProtobufFormat final : public Format {
         return end_length(static_cast<size_t>(to - from), out.p);
       }
       case Form::uuid_text: return uuid(n, bytes_at(*n.type, a, i).data, out);
-      case Form::uuid_of_text: {
+      case Form::uuid_of_text:
+      case Form::sixteen_of_text: {
         const Bytes b = bytes_at(*n.type, a, i);
         if (!parse_uuid(b.data, static_cast<size_t>(b.size), sixteen)) {
           throw EncodeFailure(n.path, "the text is not a UUID of 32 hexadecimal digits");
         }
+        if (n.form == Form::sixteen_of_text) return delimited(n, sixteen, sizeof sixteen, out);
         return uuid(n, sixteen, out);
       }
       case Form::variant: {

@@ -46,7 +46,7 @@ Form form_of(const Type& type, ProtobufType to, const std::string& path) {
     case ProtobufType::string:
     case ProtobufType::bytes:
       if (type.meaning == Meaning::uuid) {
-        if (to == ProtobufType::bytes && binary) return Form::bytes;
+        if (to == ProtobufType::bytes) return binary ? Form::bytes : Form::sixteen_of_text;
         return binary ? Form::uuid_text : Form::uuid_of_text;
       }
       if (type.meaning == Meaning::variant) return Form::variant;
@@ -124,7 +124,8 @@ size_t fixed_room(const Node& n) {
   switch (n.form) {
     case Form::decimal: return 24 + static_cast<size_t>(decimal_room(n.type->scale));
     case Form::uuid_text:
-    case Form::uuid_of_text: return 64;
+    case Form::uuid_of_text:
+    case Form::sixteen_of_text: return 64;
     case Form::day:
     case Form::clock:
     case Form::moment: return 96;

@@ -18,7 +18,7 @@ enum class Wire : uint8_t { varint = 0, fixed64 = 1, delimited = 2, fixed32 = 5 
 // How the bytes of a value come about; all up to `symbol` are numbers and may be packed.
 enum class Form : uint8_t {
   boolean, integer, unsigned64, half, real32, real64, symbol,
-  text, uuid_text, uuid_of_text, variant, bytes, decimal, day, clock, moment,  // between a length and its end
+  text, uuid_text, uuid_of_text, sixteen_of_text, variant, bytes, decimal, day, clock, moment,  // between a length and its end
   timestamp, message, repeated, packed, map,
 };
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from penstock.config import ProtobufFormat
 from penstock.errors import ConfigError
 from penstock.formats import Form
-from penstock.formats.protobuf_match import load_message, match
+from penstock.formats.protobuf_given import load_message
+from penstock.formats.protobuf_match import match
 from penstock.formats.protobuf_schema import Generated, generate, title
 from penstock.layout import Packing, ProtobufLayout
 

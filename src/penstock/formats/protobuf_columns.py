@@ -11,11 +11,10 @@ from pyarrow import types as t
 from penstock.errors import SchemaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NoReturn
 
-__all__ = ["DEPTH", "KINDS_OF_LIST", "Column", "Proto", "column_of", "refuse"]
-
-DEPTH = 64  # readers give up at 100 messages inside one another
+__all__ = ["Column", "Proto", "columns_of", "refuse"]
 
 
 class Proto(IntEnum):
@@ -43,10 +42,12 @@ class Proto(IntEnum):
 
     @property
     def packable(self) -> bool:
+        """Whether repeated values may stand beside one another without tags."""
         return self not in {Proto.TIMESTAMP, Proto.STRING, Proto.BYTES, Proto.MESSAGE, Proto.GROUP}
 
 
-KINDS_OF_LIST = (t.is_list, t.is_large_list, t.is_list_view, t.is_large_list_view, t.is_fixed_size_list)
+_MOST_LEVELS = 64  # readers give up at 100 messages inside one another
+_LISTS = (t.is_list, t.is_large_list, t.is_list_view, t.is_large_list_view, t.is_fixed_size_list)
 _TEXT = (t.is_string, t.is_large_string, t.is_string_view)
 _BINARY = (t.is_binary, t.is_large_binary, t.is_binary_view, t.is_fixed_size_binary)
 _REFUSED = ((t.is_null, "holds nothing but nulls"), (t.is_duration, "is a duration"), (t.is_union, "is a union"))
@@ -55,9 +56,12 @@ _REFUSED = ((t.is_null, "holds nothing but nulls"), (t.is_duration, "is a durati
 class Column(NamedTuple):
     """A column, a field of a struct, an item of a list, or a key or value of a map.
 
-    path  as errors name it: address.tags[]
-    kind  bool int uint float decimal text binary uuid variant date time timestamp list map struct, or none: refused
-    type  behind dictionaries, runs and extensions
+    path   as errors name it: address.tags[]
+    kind   bool int uint float decimal text binary uuid variant date time timestamp list map struct; none: no form
+    type   behind dictionaries, runs and extensions
+    shown  the type as it was given
+    why    there is no form
+    level  of nesting
     """
 
     path: str
@@ -66,20 +70,31 @@ class Column(NamedTuple):
     shown: str
     nullable: bool
     why: str
+    level: int
 
     def item(self) -> Column:
-        return column_of(self.type.value_field, f"{self.path}[]")
+        """Return the items of a list."""
+        return self._inner(self.type.value_field, "[]")
 
     def entry(self) -> tuple[Column, Column]:
-        key = column_of(self.type.key_field, f"{self.path}{{key}}")
-        return key, column_of(self.type.item_field, f"{self.path}{{}}")
+        """Return the keys and the values of a map."""
+        return self._inner(self.type.key_field, "{key}"), self._inner(self.type.item_field, "{}")
 
-    def members(self) -> list[tuple[str, Column]]:
+    def members(self) -> list[tuple[int, str, Column]]:
+        """Return the fields of a struct: number, name and column."""
         fields = [self.type.field(at) for at in range(self.type.num_fields)]
-        return [(field.name, column_of(field, f"{self.path}.{field.name}")) for field in fields]
+        return [(at, field.name, self._inner(field, f".{field.name}")) for at, field in enumerate(fields)]
+
+    def _inner(self, field: pa.Field, step: str) -> Column:
+        return column_of(field, self.path + step, self.level + 1)
 
 
-def column_of(field: pa.Field, path: str) -> Column:
+def columns_of(schema: pa.Schema, numbers: Iterable[int]) -> list[tuple[int, str, Column]]:
+    """Return columns of a schema: number, name and column."""
+    return [(at, schema.field(at).name, column_of(schema.field(at), schema.field(at).name)) for at in numbers]
+
+
+def column_of(field: pa.Field, path: str, level: int = 0) -> Column:
     """Return what the field holds. An extension or `sql_type` holds for the values behind dictionaries and runs too."""
     metadata = field.metadata or {}
     extension = metadata.get(b"ARROW:extension:name", b"").decode(errors="replace")
@@ -93,13 +108,16 @@ def column_of(field: pa.Field, path: str) -> Column:
         else:
             break
     kind, why = _kind(behind, extension, sql_type)
-    return Column(path, kind, behind, str(field.type)[:200], field.nullable, why)
+    if level > _MOST_LEVELS:
+        kind, why = "none", f"is nested more than {_MOST_LEVELS} levels deep"
+    return Column(path, kind, behind, str(field.type)[:200], field.nullable, why, level)
 
 
-def refuse(column: Column, why: str) -> NoReturn:
+def refuse(column: Column, why: str = "") -> NoReturn:
     """Raise the SchemaError for a column that has no form."""
     raise SchemaError(
-        f'column "{column.path}" {why} ({column.shown}), which has no form in Protobuf; cast it, or leave it out',
+        f'column "{column.path}" {why or column.why} ({column.shown}), which has no form in Protobuf; cast it, or '
+        "leave it out",
         column=column.path,
     )
 
@@ -127,6 +145,6 @@ def _kind(found: pa.DataType, extension: str, sql_type: str) -> tuple[str, str]:
             return kind, ""
     if any(is_kind(found) for is_kind in _BINARY):
         return "binary", ""
-    if any(is_kind(found) for is_kind in KINDS_OF_LIST):
+    if any(is_kind(found) for is_kind in _LISTS):
         return "list", ""
     return "none", next((why for is_kind, why in _REFUSED if is_kind(found)), "has an unknown type")

@@ -19,12 +19,12 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from penstock.errors import SchemaError
-from penstock.formats.protobuf_columns import DEPTH, Column, Proto, column_of, refuse
+from penstock.formats.protobuf_columns import Column, Proto, columns_of, refuse
 from penstock.formats.protobuf_text import TIMESTAMP, ProtoField, ProtoFile, ProtoMessage, json_name
 from penstock.layout import ProtobufField
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
@@ -48,8 +48,7 @@ def generate(schema: pa.Schema, columns: Sequence[int], package: str, name: str)
     Raises SchemaError for a column without a form, or whose name cannot be one of Protobuf's.
     """
     message = ProtoMessage(name, f".{package}.{name}" if package else f".{name}")
-    members = [(at, schema.field(at).name, column_of(schema.field(at), schema.field(at).name)) for at in columns]
-    fields = _Maker(message, 0).fill(members)
+    fields = _Maker(message).fill(columns_of(schema, columns))
     return Generated(ProtoFile(f"{name}.proto", package, message), fields)
 
 
@@ -63,13 +62,11 @@ def title(text: str) -> str:
 class _Maker:
     """Fills one message; messages inside it get names that nothing else in it has."""
 
-    def __init__(self, message: ProtoMessage, depth: int) -> None:
+    def __init__(self, message: ProtoMessage) -> None:
         self.message = message
-        self.depth = depth
         self.taken: set[str] = set()
 
-    def fill(self, members: Iterable[tuple[int, str, Column]]) -> tuple[ProtobufField, ...]:
-        members = list(members)
+    def fill(self, members: Sequence[tuple[int, str, Column]]) -> tuple[ProtobufField, ...]:
         _check_names(members)
         self.taken = {name for _, name, _ in members}
         self.taken |= {_entry_name(name) for _, name, column in members if column.kind == "map"}
@@ -98,21 +95,19 @@ class _Maker:
     def value(self, name: str, column: Column) -> tuple[Proto, str, tuple[ProtobufField, ...]]:
         """Return the type for a single value of the column; `name` is what a message made for it is called after."""
         if column.kind in {"struct", "list", "map"}:
-            if self.depth == DEPTH:
-                refuse(column, f"is nested more than {DEPTH} levels deep")
             chosen = self._free(title(name))
             message = ProtoMessage(chosen, f"{self.message.full_name}.{chosen}")
             self.message.nested.append(message)
-            maker = _Maker(message, self.depth + 1)
+            maker = _Maker(message)
             if column.kind == "struct":
-                fields = maker.fill((at, member, inner) for at, (member, inner) in enumerate(column.members()))
+                fields = maker.fill(column.members())
             else:
                 fields = maker.fill([(-1, "items" if column.kind == "list" else "entries", column)])
             return Proto.MESSAGE, message.full_name, fields
         if column.kind == "timestamp":
             return Proto.TIMESTAMP, TIMESTAMP, ()
         if column.kind == "none":
-            refuse(column, column.why)
+            refuse(column)
         return _scalar(column), "", ()
 
     def _map(self, name: str, number: int, at: int, column: Column) -> ProtobufField:
@@ -124,7 +119,7 @@ class _Maker:
         kind, type_name, inner = self.value(name, item)
         self.message.nested.append(entry)
         key_type = _scalar(key)
-        maker = _Maker(entry, self.depth)
+        maker = _Maker(entry)
         maker._add("key", 1, key_type, "")
         maker._add("value", 2, kind, type_name)
         note = "; ".join(filter(None, [_comment(key) and f"keys: {_comment(key)}", _comment(item)]))

@@ -151,7 +151,7 @@ def _describe_message(message: ProtoMessage) -> bytes:
         if f.optional:
             one += _number(17, 1)
         parts += _bytes(2, one)
-    for inner in message.nested:
+    for inner in sorted(message.nested, key=lambda one: one.entry):  # as in the text, where entries come with fields
         parts += _bytes(3, _describe_message(inner))
     if message.entry:
         parts += _bytes(7, _number(7, 1))
