@@ -203,6 +203,7 @@ def deep(levels):
         ([("a", pa.list_(pa.duration("s")))], 'column "a[]" is a duration (duration[s])'),
         ([("a", pa.map_(pa.float64(), pa.int8()))], "is a map whose keys are no strings"),
         ([("a", pa.map_(pa.timestamp("s"), pa.int8()))], "is a map whose keys are no strings"),
+        ([("a", pa.decimal128(5, 1001))], "is a decimal of scale 1001, beyond 1000"),
         ([("a", deep(66))], "is nested more than 64 levels deep"),
     ],
 )

@@ -137,7 +137,9 @@ def make_envelope(
         if images is not None:
             own = context.schema.field(images.before).type
             before = [connect_fields(own.field(at), style, told=told) for at in columns]
-        elif told or context.changes.mode == "op":  # deletes and updates bring a row before; weights do too, see 5.6 [Q]
+        elif (
+            told or context.changes.mode == "op"
+        ):  # deletes and updates bring a row before; weights do too, see 5.6 [Q]
             before = fields
         value_text = f'"schema":{_dump(_value_schema(config, fields, before))},'
         key_fields = [connect_fields(rows.field(at), style, told=told) for at in keys]
@@ -178,9 +180,7 @@ def _texts(config: Config, schema: str) -> list[tuple[str, ...]]:
     ]
 
 
-def _value_schema(
-    config: Config, after: list[dict[str, Any]], before: list[dict[str, Any]] | None
-) -> dict[str, Any]:
+def _value_schema(config: Config, after: list[dict[str, Any]], before: list[dict[str, Any]] | None) -> dict[str, Any]:
     """Return the schema of a value; without `before` the connector's."""
     told = config.writer.debezium_source
     row_name = {"name": f"{config.topic}.Value"} if told else {}

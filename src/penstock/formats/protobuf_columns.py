@@ -47,10 +47,16 @@ class Proto(IntEnum):
 
 
 _MOST_LEVELS = 64  # readers give up at 100 messages inside one another
+_MOST_SCALE = 1000  # Arrow allows any of 32 bits; digits that are not there would fill gigabytes
 _LISTS = (t.is_list, t.is_large_list, t.is_list_view, t.is_large_list_view, t.is_fixed_size_list)
 _TEXT = (t.is_string, t.is_large_string, t.is_string_view)
 _BINARY = (t.is_binary, t.is_large_binary, t.is_binary_view, t.is_fixed_size_binary)
-_REFUSED = ((t.is_null, "holds nothing but nulls"), (t.is_duration, "is a duration"), (t.is_union, "is a union"))
+_REFUSED = (
+    (t.is_null, "holds nothing but nulls"),
+    (t.is_duration, "is a duration"),
+    (t.is_interval, "is an INTERVAL"),
+    (t.is_union, "is a union"),
+)
 
 
 class Column(NamedTuple):
@@ -108,6 +114,8 @@ def column_of(field: pa.Field, path: str, level: int = 0) -> Column:
         else:
             break
     kind, why = _kind(behind, extension, sql_type)
+    if kind == "decimal" and abs(behind.scale) > _MOST_SCALE:
+        kind, why = "none", f"is a decimal of scale {behind.scale}, beyond {_MOST_SCALE}"
     if level > _MOST_LEVELS:
         kind, why = "none", f"is nested more than {_MOST_LEVELS} levels deep"
     return Column(path, kind, behind, str(field.type)[:200], field.nullable, why, level)
