@@ -128,7 +128,7 @@ def nested() -> Iterator[Sample]:
 # ---- what is written ------------------------------------------------------------------------------------------------
 
 
-def value(sample: Sample, config: dict[str, Any], csv_weight: bool = True) -> bytes:
+def value(sample: Sample, config: dict[str, Any], *, csv_weight: bool = True) -> bytes:
     """Return the message of the sample."""
     batch = pa.record_batch([sample.column], schema=pa.schema([sample.field]))
     (message,) = penstock.preview(batch, topic="t", format=config, csv_weight=csv_weight)
