@@ -195,8 +195,8 @@ def cell(sample: Sample, write: Callable[[Sample], str]) -> str:
     try:
         text = write(sample)
     except penstock.PenstockError as error:
-        why = re.sub(rf'^.*?column "{COLUMN}[^"]*":? ', "", str(error))
-        return "refused: " + re.split(r" [(]|[,;]", why)[0].removeprefix("is ")
+        why = re.search(rf'"{COLUMN}[^" ]*" (?:is )?((?!\()[^,;(]*)', str(error))
+        return f"refused: {why[1].strip() if why else error}"
     code, _, note = text.replace("|", "\\|").partition("  // ")
     return (f"`{code}`" if code else "nothing") + (f", {note}" if note else "")
 

@@ -14,6 +14,7 @@ import msgspec
 from penstock import _core
 
 __all__ = [
+    "CsvLayout",
     "FormatLayout",
     "JsonKey",
     "JsonLayout",
@@ -70,7 +71,8 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
 
     update         the old row is known too
     upsert         it is not
-    before, after  struct columns that hold the old and the new row; `columns` are then their fields. -1: the columns are the row
+    before, after  struct columns that hold the old and the new row, whose fields `columns` are; -1: the columns themselves
+                   are the row
     """
 
     columns: tuple[int, ...]
@@ -81,6 +83,17 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     style: JsonStyle = JsonStyle()
     before: int = -1
     after: int = -1
+
+
+class CsvLayout(msgspec.Struct, array_like=True, frozen=True, tag="csv"):
+    """Rows as lines of CSV of these columns, in this order; see src/core/csv.hpp."""
+
+    columns: tuple[int, ...]
+    delimiter: str
+    weight: bool
+    quoting: Literal["necessary", "always", "strings"]
+    null_text: str
+    nested_json: bool
 
 
 class ProtobufField(msgspec.Struct, array_like=True, frozen=True):
@@ -136,7 +149,7 @@ class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
     column: int
 
 
-FormatLayout = JsonLayout | ProtobufLayout
+FormatLayout = JsonLayout | CsvLayout | ProtobufLayout
 KeyLayout = JsonKey | RawKey
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import JsonFormat, ProtobufFormat
+from penstock.config import CsvFormat, JsonFormat, ProtobufFormat
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,4 +57,4 @@ def plan_form(context: Context) -> Form:
 
 
 # Each module has plan(context) -> Form; imported when its format is first asked for.
-_MODULES: Final[dict[type, str]] = {JsonFormat: "json", ProtobufFormat: "protobuf"}
+_MODULES: Final[dict[type, str]] = {JsonFormat: "json", CsvFormat: "csv", ProtobufFormat: "protobuf"}
