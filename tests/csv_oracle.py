@@ -106,7 +106,8 @@ def fields(array: pa.Array, field: pa.Field) -> list[list[Cell]]:
     """Return the fields that each row of a column becomes, nested values flattened."""
     kind = field.type
     t = pa.types
-    values = pa.field(field.name, getattr(kind, "value_type", kind), field.nullable, field.metadata)
+    if t.is_dictionary(kind) or t.is_run_end_encoded(kind):
+        values = pa.field(field.name, kind.value_type, field.nullable, field.metadata)
     if t.is_dictionary(kind):
         of_value = fields(array.dictionary, values)
         return [[(None, False)] if at is None else of_value[at] for at in array.indices.to_pylist()]

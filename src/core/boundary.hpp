@@ -62,6 +62,7 @@ class Collector : public Sink {
     std::vector<std::pair<std::string, std::pair<bool, std::string>>> headers;  // name, (has a value, value)
     int64_t timestamp;
     std::string topic;
+    int32_t partition;
   };
 
   explicit Collector(bool keep) : keep_(keep), slab_(size_t{2} << 20) {}
@@ -98,7 +99,7 @@ class Collector : public Sink {
       return at == nullptr ? std::string() : std::string(reinterpret_cast<const char*>(at), size);
     };
     kept.push_back({m.group, m.key != nullptr, text(m.key, m.key_size), m.value != nullptr, text(m.value, m.value_size), {},
-                    m.extras->timestamp, std::string(m.extras->topic)});
+                    m.extras->timestamp, std::string(m.extras->topic), m.extras->partition});
     for (const Header& h : m.extras->headers) {
       kept.back().headers.emplace_back(std::string(h.name), std::make_pair(h.value != nullptr, text(h.value, h.size)));
     }

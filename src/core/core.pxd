@@ -154,8 +154,9 @@ cdef extern from "csv.hpp" namespace "penstock" nogil:
     shared_ptr[CFormat] make_csv(const Type&, const CsvOptions&) except +
 
 
-cdef extern from "interim.hpp" namespace "penstock" nogil:
+cdef extern from "key.hpp" namespace "penstock" nogil:
     shared_ptr[CKeyEncoder] make_raw_key(const Type&, int) except +
+    shared_ptr[CKeyEncoder] make_big_endian_key(const Type&, const vector[int]&) except +
 
 
 cdef extern from "protobuf.hpp" namespace "penstock" nogil:
@@ -202,6 +203,7 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         ChangeMode change
         int change_column
         int partition_column
+        int topic_column
         Partitioner partitioner
         int32_t partitions
         int32_t workers
@@ -212,8 +214,10 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         vector[Group] groups
         int64_t rows
         int64_t skipped
+        vector[pair[int64_t, string]] new_topics
     cdef cppclass CSelector "penstock::Selector":
         CSelector(const Type&, const SelectOptions&, shared_ptr[CKeyEncoder]) except +
+        void allow_topic(const string&)
     uint32_t rows_of(uint32_t)
 
 
@@ -238,6 +242,26 @@ cdef extern from "pack.hpp" namespace "penstock" nogil:
         CPacker(const PackOptions&, shared_ptr[CFormat], shared_ptr[CKeyEncoder], shared_ptr[CFieldReader]) except +
 
 
+cdef extern from "fields.hpp" namespace "penstock" nogil:
+    struct FieldsOptions:
+        int headers_column
+        vector[int] header_columns
+        int timestamp_column
+        int topic_column
+        int partition_column
+        int tombstone_column
+    enum class Role(uint8_t):
+        raw_key
+        big_endian_key
+        headers
+        header
+        timestamp
+        topic
+    cbool suits_ "penstock::suits"(const Type&, Role)
+    cdef cppclass MessageFields:
+        MessageFields(const Type&, const FieldsOptions&) except +
+
+
 cdef extern from "produce.hpp" namespace "penstock" nogil:
     struct ProducerOptions:
         vector[pair[string, string]] configuration
@@ -247,6 +271,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         int64_t queue_bytes
         int64_t slab_bytes
     struct PartitionAck:
+        string topic
         int32_t partition
         int64_t messages
         int64_t rows
@@ -271,7 +296,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         string text
     cdef cppclass CProducer "penstock::Producer":
         CProducer(const ProducerOptions&, cbool (*)(void*) noexcept nogil, void*) except +
-        int32_t partitions(int, int32_t&)
+        int32_t partitions(const string&, int, int32_t&)
         void produce(uint64_t, CPacker&, const Chunk&) except +
         void poll(int)
         vector[unique_ptr[ChunkResult]] take_results()
@@ -305,6 +330,7 @@ cdef extern from "boundary.hpp" namespace "penstock" nogil:
         vector[pair[string, pair[cbool, string]]] headers
         int64_t timestamp
         string topic
+        int32_t partition
     cdef cppclass Collector:
         Collector(cbool)
         vector[Kept] kept

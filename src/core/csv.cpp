@@ -66,7 +66,8 @@ struct alignas(64) Node {
   const uint8_t* validity = nullptr;
   int64_t offset = 0;
   const uint8_t* values = nullptr;
-  const Slot* slots = nullptr;  // of `texts`
+  const uint8_t* indices = nullptr;  // of a dictionary, where they have 32 bits and none is null: the usual case
+  const Slot* slots = nullptr;       // of `texts`
   uint64_t n_slots = 0;
   Kind kind = Kind::null;
   Form form = Form::scalar;
@@ -229,6 +230,7 @@ class CsvFormat final : public Format {
         }
         n.slots = n.texts.slots.data();
         n.n_slots = n.texts.slots.size();
+        n.indices = n.kind == Kind::int32 && a.validity == nullptr ? a.values + a.offset * 4 : nullptr;
         return open_node(n.children[0], *a.dictionary);
       case Form::run: return open_node(n.children[0], a.children[1]);
       case Form::structure:
@@ -242,7 +244,16 @@ class CsvFormat final : public Format {
   void line(Out& out, int64_t i, bool removed, uint64_t copies) {
     out.need(reserve_);
     uint8_t* p = out.p;
-    for (Node& n : columns_) p = field(n, i, p, out);
+    const Node* const end = columns_.data() + columns_.size();
+    for (Node* n = columns_.data(); n != end; ++n) {
+      if (n->indices != nullptr) {
+        int32_t index;
+        std::memcpy(&index, n->indices + i * 4, 4);
+        p = from_dictionary(*n, index, p, out);
+      } else {
+        p = field(*n, i, p, out);
+      }
+    }
     if (!options_.weight) {
     } else if (copies == 1 && !removed && !check_scalars_) {
       *p++ = '1';
@@ -277,7 +288,7 @@ class CsvFormat final : public Format {
         const Bytes b = bytes_at(*n.type, *n.array, i);
         return text(n.path, b.data, static_cast<size_t>(b.size), n.padded, p, out);
       }
-      case Form::dictionary: return from_dictionary(n, i, p, out);
+      case Form::dictionary: return from_dictionary(n, integer_at(n.kind, *n.array, i), p, out);
       default: return compound(n, i, p, out);
     }
   }
@@ -495,17 +506,7 @@ class CsvFormat final : public Format {
     }
   }
 
-  uint8_t* from_dictionary(Node& n, int64_t i, uint8_t* p, Out& out) {
-    int64_t index;
-    if (n.kind == Kind::int32) {
-      int32_t four;
-      std::memcpy(&four, n.values + (n.offset + i) * 4, 4);
-      index = four;
-    } else if (n.kind == Kind::int8) {
-      index = static_cast<int8_t>(n.values[n.offset + i]);
-    } else {
-      index = integer_at(n.kind, *n.array, i);
-    }
+  uint8_t* from_dictionary(Node& n, int64_t index, uint8_t* p, Out& out) {
     if (static_cast<uint64_t>(index) < n.n_slots) {
       const Slot& slot = n.slots[index];
       if (slot.size < sizeof slot.text) {

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <string_view>
+
+#include "leaf.hpp"
 
 namespace penstock {
 
@@ -88,10 +91,16 @@ void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, i
     }
     out.rows = static_cast<int64_t>(out.entries.size());
   }
-  if (placed && options_.partitions > 0) return partition(block, sticky, out);
+  if (options_.topic_column >= 0) {
+    check_topics(block, from, out);
+    if (!out.new_topics.empty()) return;
+    if (options_.partition_column >= 0 || (placed && options_.workers > 1)) return divide(block, out);
+  } else if (placed && options_.partitions > 0) {
+    return partition(block, sticky, out);
+  }
   if (out.rows == 0) return;
   int32_t to_partition = -1;
-  if (options_.partitions > 0) {
+  if (options_.partitions > 0 && options_.topic_column < 0) {
     // Without a key: a run of rows stays together, where the partitioner leaves keyless rows to chance.
     to_partition = is_random(options_.partitioner, false, 0) ? sticky : partition_of(options_.partitioner, nullptr, 0, options_.partitions);
   }
@@ -157,22 +166,92 @@ int32_t Selector::partition_at(const Array& block, uint32_t entry, int32_t stick
     const Type& type = schema_.children[c];
     int64_t p = 0;
     if (!integer_value(type, block.children[c], row, p)) throw RowFailure{row, type.name, "the partition is null"};
-    if (p < 0 || p >= options_.partitions) {
+    // How many partitions a row's own topic has, librdkafka finds out.
+    const bool own_topic = options_.topic_column >= 0;
+    if (own_topic && (p < 0 || p > std::numeric_limits<int32_t>::max())) {
+      throw RowFailure{row, type.name, "there is no partition " + std::to_string(p) + "; they are counted from 0"};
+    }
+    if (!own_topic && (p < 0 || p >= options_.partitions)) {
       throw RowFailure{row, type.name,
                        "there is no partition " + std::to_string(p) + "; the topic has " + std::to_string(options_.partitions) + ", counted from 0"};
     }
     return static_cast<int32_t>(p);
   }
-  VectorOut out(key_bytes_);
-  bool has_key = false;
-  try {
-    has_key = key_->key(out, event_of(entry));
-  } catch (const EncodeFailure& e) {
-    throw RowFailure{row, e.column, e.what()};
-  }
-  const size_t size = has_key ? static_cast<size_t>(out.p - key_bytes_.data()) : 0;
+  Bytes key;
+  const bool has_key = key_of(entry, key);
+  const auto size = static_cast<size_t>(key.size);
   if (is_random(options_.partitioner, has_key, size)) return sticky;
-  return partition_of(options_.partitioner, key_bytes_.data(), size, options_.partitions);
+  return partition_of(options_.partitioner, key.data, size, options_.partitions);
+}
+
+// The key's bytes stay until the next one. False: a null key, no bytes.
+bool Selector::key_of(uint32_t entry, Bytes& out) {
+  VectorOut to(key_bytes_);
+  try {
+    const bool has_key = key_->key(to, event_of(entry));
+    out = {key_bytes_.data(), has_key ? to.p - key_bytes_.data() : 0};
+    return has_key;
+  } catch (const EncodeFailure& e) {
+    throw RowFailure{entry & row_mask, e.column, e.what()};
+  }
+}
+
+void Selector::check_topics(const Array& block, int64_t from, Selection& out) {
+  Leaves topics(schema_, options_.topic_column);
+  topics.open(block);
+  std::set<std::string, std::less<>> asked;
+  std::string_view last;
+  for (int64_t e = 0; e < out.rows; ++e) {
+    const int64_t row = out.all_in_order ? from + e : out.entries[static_cast<size_t>(e)] & row_mask;
+    Leaf leaf;
+    bool known = false;
+    try {
+      known = topics.find(row, leaf);
+    } catch (const EncodeFailure& failure) {
+      throw RowFailure{row, failure.column, failure.what()};
+    }
+    if (!known) throw RowFailure{row, topics.name(), "the topic is null"};
+    const Bytes b = leaf.bytes();
+    const std::string_view name(reinterpret_cast<const char*>(b.data), static_cast<size_t>(b.size));
+    if (name == last && !name.empty()) continue;
+    last = name;
+    if (topics_.find(name) != topics_.end() || asked.find(name) != asked.end()) continue;
+    asked.emplace(name);
+    out.new_topics.emplace_back(row, std::string(name));
+  }
+}
+
+// Rows with topics of their own: those of one topic and key, or of one of its partitions, go to one worker.
+void Selector::divide(const Array& block, Selection& out) {
+  if (key_ != nullptr) key_->open(block);
+  Leaves topics(schema_, options_.topic_column);
+  topics.open(block);
+  const auto workers = static_cast<uint32_t>(options_.workers);
+  const size_t n = out.entries.size();
+  places_.resize(n);
+  std::vector<uint32_t> starts(workers + 1, 0);
+  for (size_t e = 0; e < n; ++e) {
+    const int64_t row = out.entries[e] & row_mask;
+    Leaf topic;
+    topics.find(row, topic);
+    const Bytes name = topic.bytes();
+    uint32_t hash = hash_of(name.data, static_cast<size_t>(name.size));
+    if (options_.partition_column >= 0) {
+      hash += static_cast<uint32_t>(partition_at(block, out.entries[e], 0));
+    } else {
+      Bytes key;
+      key_of(out.entries[e], key);
+      hash = hash * 31 + hash_of(key.data, static_cast<size_t>(key.size));
+    }
+    places_[e] = static_cast<int32_t>(hash % workers);
+    starts[static_cast<size_t>(places_[e]) + 1] += 1;
+  }
+  for (size_t w = 0; w < workers; ++w) {
+    const uint32_t count = starts[w + 1];
+    starts[w + 1] += starts[w];
+    if (count != 0) out.groups.push_back({-1 - static_cast<int32_t>(w), starts[w], count});
+  }
+  sort(starts, out);
 }
 
 // Counting sort by (owning worker, partition); stable, so the order of a partition's entries is kept.
@@ -187,8 +266,8 @@ void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
   std::vector<uint32_t> starts(workers * per_worker + 1, 0);
   for (size_t e = 0; e < n; ++e) {
     const int32_t p = partition_at(block, out.entries[e], sticky);
-    places_[e] = p;
-    starts[rank(static_cast<size_t>(p)) + 1] += 1;
+    places_[e] = static_cast<int32_t>(rank(static_cast<size_t>(p)));
+    starts[static_cast<size_t>(places_[e]) + 1] += 1;
   }
   for (size_t r = 1; r < starts.size(); ++r) starts[r] += starts[r - 1];
   for (size_t r = 0; r + 1 < starts.size(); ++r) {
@@ -196,10 +275,16 @@ void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
     const size_t p = r % per_worker * workers + r / per_worker;
     if (count != 0) out.groups.push_back({static_cast<int32_t>(p), starts[r], count});
   }
+  sort(starts, out);
+}
+
+// Entries in the order of their places; `starts`: where each place begins. Stable.
+void Selector::sort(std::vector<uint32_t>& starts, Selection& out) {
+  const size_t n = out.entries.size();
   std::vector<uint32_t> entries(n);
   std::vector<uint64_t> repeats(out.repeats.size());
   for (size_t e = 0; e < n; ++e) {
-    const uint32_t at = starts[rank(static_cast<size_t>(places_[e]))]++;
+    const uint32_t at = starts[static_cast<size_t>(places_[e])]++;
     entries[at] = out.entries[e];
     if (!repeats.empty()) repeats[at] = out.repeats[e];
   }

@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arrow.hpp"
@@ -31,7 +33,7 @@ inline uint32_t rows_of(uint32_t entry) { return (entry & pair_bit) != 0 ? 2 : 1
 
 // What one message's worth of rows shares: a partition and a stretch of entries.
 struct Group {
-  int32_t partition;  // -1: none was asked for (a preview)
+  int32_t partition;  // -1 - n: not known here, rows of worker n (rows with topics of their own; a preview)
   uint32_t first;
   uint32_t count;
 };
@@ -50,6 +52,7 @@ struct SelectOptions {
   ChangeMode change = ChangeMode::inserts;
   int change_column = -1;
   int partition_column = -1;
+  int topic_column = -1;            // rows are divided by worker alone, and the partitions are librdkafka's business
   Partitioner partitioner = Partitioner::murmur2_random;
   int32_t partitions = 0;           // 0: no partition is given, one group of partition -1
   int32_t workers = 1;              // partition p belongs to worker p % workers
@@ -62,6 +65,7 @@ struct Selection {
   std::vector<Group> groups;
   int64_t rows = 0;                 // entries: input rows that will be sent
   int64_t skipped = 0;              // weight 0
+  std::vector<std::pair<int64_t, std::string>> new_topics;  // not allowed so far, each with its first row
 };
 
 class Selector {
@@ -70,19 +74,26 @@ class Selector {
   Selector(const Type& schema, const SelectOptions& options, std::shared_ptr<KeyEncoder> key);
 
   // Rows [from, to) of the block. `sticky`: where rows left to chance go this time. Throws RowFailure; nothing is kept.
+  // Where it finds topics that nobody has allowed yet, it names them, and is to be asked again once they are.
   void select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, Selection& out);
+  void allow_topic(const std::string& name) { topics_.insert(name); }
 
  private:
   void changes(const Array& block, int64_t from, int64_t to, Selection& out);
   void weights(const Array& block, int64_t from, int64_t to, Pass pass, Selection& out);
   int32_t partition_at(const Array& block, uint32_t entry, int32_t sticky);
   void partition(const Array& block, int32_t sticky, Selection& out);
+  void check_topics(const Array& block, int64_t from, Selection& out);
+  void divide(const Array& block, Selection& out);
+  void sort(std::vector<uint32_t>& starts, Selection& out);
+  bool key_of(uint32_t entry, Bytes& out);
 
   const Type& schema_;
   SelectOptions options_;
   std::shared_ptr<KeyEncoder> key_;
   std::vector<uint8_t> key_bytes_;  // of the row at hand
-  std::vector<int32_t> places_;     // partition of each entry
+  std::vector<int32_t> places_;     // rank of each entry's group
+  std::set<std::string, std::less<>> topics_;  // allowed
 };
 
 // One string or binary column's bytes through dictionaries and runs. False: null.

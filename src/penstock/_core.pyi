@@ -7,7 +7,7 @@ Every call that works on rows releases the interpreter lock. No object here may 
 The aliases are for annotations alone: the core itself does not have them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from typing_extensions import Buffer, Self
@@ -21,9 +21,10 @@ SchemaSpec: TypeAlias = tuple[str, str, str, str, tuple[SchemaSpec, ...], Schema
 # where there is nothing: no entries means the rows from `first row` on in order, no repeats means once each. sequence:
 # the number of its first event within the writer.
 Place: TypeAlias = tuple[int, int, int, int, int, int, int]
-# (partition, messages, rows, bytes of keys and values, first offset, last offset, unknown offsets): one for each group
-# of the chunk, in order; messages is 0 and an offset -1 where the broker acknowledged nothing, or named none.
-PartitionAck: TypeAlias = tuple[int, int, int, int, int, int, int]
+# (topic, partition, messages, rows, bytes of keys and values, first offset, last offset, unknown offsets): one for each
+# group of the chunk, in order, then one for each partition of a topic of the rows' own that acknowledged something; ""
+# is the producer's topic. messages is 0 and an offset -1 where the broker acknowledged nothing, or named none.
+PartitionAck: TypeAlias = tuple[str, int, int, int, int, int, int, int]
 # (librdkafka's code, its name, rows, messages, the text of the first one)
 ErrorCount: TypeAlias = tuple[int, str, int, int, str]
 # (row, column, text): which row could not be encoded, the path of its column (may be empty), and why
@@ -116,6 +117,9 @@ class Schema:
     def refusal(self, column: int, style: JsonStyle | None = None) -> str:
         """Return why a column has no form in JSON of this style, as the end of a sentence; empty when it has one."""
 
+    def suits(self, column: int, role: str) -> bool:
+        """Tell whether a column can be a raw_key or big_endian_key, the headers, a header, the timestamp or topic."""
+
 class Piece:
     """A RecordBatch imported without a copy: it keeps the capsule that __arrow_c_array__ gave, and so the buffers."""
 
@@ -190,6 +194,8 @@ class Selector:
     partition_column  -1: none
     partitioner       librdkafka's name of it
     partitions        0: none is named, all rows are one group of partition -1
+    topic_column      -1: none; else no partition is named, and rows of one topic and key are one worker's
+    topics            why a name that the topic column holds is refused, empty when it is not; asked once for each
     """
 
     def __init__(
@@ -203,6 +209,8 @@ class Selector:
         partitioner: str,
         partitions: int,
         workers: int,
+        topic_column: int = -1,
+        topics: Callable[[str], str] | None = None,
     ) -> None: ...
     def select(self, piece: Piece, first: int, end: int, which: str, sticky: int) -> Selection:
         """Select from rows first..end; RowError for a row that cannot be taken, and then nothing is selected.
@@ -244,8 +252,8 @@ class Producer:
         slab_bytes: int,
         check_signals: bool,
     ) -> None: ...
-    def partitions(self, timeout_ms: int) -> tuple[int, int]:
-        """Ask the broker for the topic: (partitions, 0), or (0, librdkafka's code)."""
+    def partitions(self, topic: str, timeout_ms: int) -> tuple[int, int]:
+        """Ask the broker for a topic: (partitions, 0), or (0, librdkafka's code)."""
 
     def produce(self, id: int, packer: Packer, arena: int, place: Place) -> None:
         """Encode and send a chunk; returns when its last message is in librdkafka's queue.

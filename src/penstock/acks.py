@@ -12,6 +12,10 @@ A chunk's life:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.control import PartitionAck
 
 __all__ = ["Ledger", "PartitionTotal"]
 
@@ -58,6 +62,7 @@ class Ledger:
     """Counts of one writer's life.
 
     taken      rows given to the writer, weight-0 rows included
+    partitions by topic ("" for the writer's own) and number
     dealt_rows per worker: rows that it has and the broker has not answered for, what dealing looks at
     """
 
@@ -70,7 +75,7 @@ class Ledger:
     unknown_offsets: int = 0
     messages: int = 0
     bytes: int = 0
-    partitions: dict[int, PartitionTotal] = field(default_factory=dict)
+    partitions: dict[tuple[str, int], PartitionTotal] = field(default_factory=dict)
     errors: dict[int, ErrorTotal] = field(default_factory=dict)
     dealt_rows: dict[int, int] = field(default_factory=dict)
     _chunks: dict[int, _Chunk] = field(default_factory=dict)
@@ -99,7 +104,7 @@ class Ledger:
     def acknowledge(
         self,
         chunk: int,
-        partitions: list[tuple[int, int, int, int, int, int, int]],
+        partitions: list[PartitionAck],
         errors: list[tuple[int, str, int, int, str]],
         null_keys: int,
     ) -> None:
@@ -113,7 +118,7 @@ class Ledger:
             total.rows += rows
             total.messages += messages
 
-    def acknowledge_part(self, chunk: int, partitions: list[tuple[int, int, int, int, int, int, int]]) -> None:
+    def acknowledge_part(self, chunk: int, partitions: list[PartitionAck]) -> None:
         """Count some of a chunk's partitions; the rest follows."""
         if chunk not in self._chunks:
             raise KeyError(chunk)
@@ -148,12 +153,12 @@ class Ledger:
         """Nothing is left to wait for."""
         return not self._chunks
 
-    def _count(self, partitions: list[tuple[int, int, int, int, int, int, int]]) -> int:
+    def _count(self, partitions: list[PartitionAck]) -> int:
         acknowledged = 0
-        for partition, messages, rows, size, first, last, unknown in partitions:
+        for topic, partition, messages, rows, size, first, last, unknown in partitions:
             if messages == 0:
                 continue
-            self.partitions.setdefault(partition, PartitionTotal()).add(messages, rows, size, first, last)
+            self.partitions.setdefault((topic, partition), PartitionTotal()).add(messages, rows, size, first, last)
             self.messages += messages
             self.bytes += size
             self.unknown_offsets += unknown

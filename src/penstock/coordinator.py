@@ -111,7 +111,7 @@ class Coordinator:
                     parent_pid=os.getpid(),
                     librdkafka=librdkafka_path(),
                     configuration=list(config.kafka.items()),
-                    topic=config.topic,
+                    topics=config.topics_needed,
                     headers=list(config.headers),
                     window_messages=int(config.kafka["queue.buffering.max.messages"]),
                     queue_bytes=int(config.kafka["queue.buffering.max.kbytes"]) * 1024,
@@ -156,13 +156,13 @@ class Coordinator:
             "LEADER_NOT_AVAILABLE",
         ):
             return ConnectError(
-                f'topic "{config.topic}" does not exist on {servers}, and the broker did not create it within 5 s; '
+                f'topic "{message.topic}" does not exist on {servers}, and the broker did not create it within 5 s; '
                 "create it, or check its name",
                 code=message.code,
             )
         if message.kind == "topic":
             return ConnectError(
-                f'topic "{config.topic}" on {servers}: {message.text} ({message.code})', code=message.code
+                f'topic "{message.topic}" on {servers}: {message.text} ({message.code})', code=message.code
             )
         return ConnectError(
             f"no broker answered at {servers} within {config.initialization_timeout_secs} s "
@@ -362,14 +362,14 @@ class Coordinator:
             seconds=round(max(seconds, 0.0), 6),
             partitions=tuple(
                 PartitionReport(
-                    self._config.topic,
+                    topic or self._config.topic,
                     partition,
                     total.messages,
                     total.rows,
                     total.first_offset if total.first_offset >= 0 else None,
                     total.last_offset if total.last_offset >= 0 else None,
                 )
-                for partition, total in sorted(ledger.partitions.items())
+                for (topic, partition), total in sorted(ledger.partitions.items())
             ),
             errors=tuple(
                 ErrorReport(code, error.name, error.rows, error.example)

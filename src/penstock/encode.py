@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 
 from penstock import _core
 from penstock.changes import Changes, find_changes
+from penstock.errors import ConfigError
+from penstock.fields import AllowedTopics, columns_left_out, find_fields
 from penstock.formats import Context, plan_form
+from penstock.keys import find_key, key_columns
 from penstock.layout import Layout
-from penstock.partition import Placement, find_key, find_placement
+from penstock.partition import Placement, find_placement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,19 +34,28 @@ class Plan:
     """
 
     def __init__(
-        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, stream_id: int
+        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, *, stream_id: int
     ) -> None:
         self.number = number
-        self.changes: Changes = find_changes(schema, config.writer)
-        key = find_key(schema, config.writer)
-        self.placement: Placement = find_placement(schema, config.writer)
-        left_out = {self.changes.column, self.placement.partition_column}
-        columns = tuple(at for at in range(len(schema)) if at not in left_out)
+        writer = config.writer
         spec = _core.schema_spec(schema.__arrow_c_schema__())
         self.core = _core.Schema(spec)
+        self.changes: Changes = find_changes(schema, writer)
+        self.placement: Placement = find_placement(schema, self.core, writer)
+        key = find_key(schema, self.core, writer)
+        fields = find_fields(schema, self.core, writer, self.placement.partition_column)
+        left_out = {self.changes.column, self.placement.partition_column, *columns_left_out(fields)}
+        if not writer.key_in_value:
+            left_out.update(key_columns(schema, writer))
+        columns = tuple(at for at in range(len(schema)) if at not in left_out)
         form = plan_form(Context(schema, self.core, config, columns, self.changes, stream_id))
         key = form.key or key
-        self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes)
+        if key is None and writer.tombstone_column is not None:
+            raise ConfigError(
+                f'tombstone_column="{writer.tombstone_column}" needs a key: a null value without one deletes nothing; '
+                "give key, or leave it out"
+            )
+        self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes, fields)
         self.hashed = key or self.placement.hashed
         self.selector = _core.Selector(
             self.core,
@@ -51,6 +63,8 @@ class Plan:
             change_column=self.changes.column,
             key=self.hashed,
             partition_column=self.placement.partition_column,
+            topic_column=-1 if fields is None else fields.topic_column,
+            topics=AllowedTopics(writer.topics).refusal if writer.topics else None,
             partitioner=self.placement.partitioner,
             partitions=partitions,
             workers=workers,
@@ -85,6 +99,6 @@ class Planner:
         for known, plan in self._plans:
             if known is schema or known.equals(schema, check_metadata=True):
                 return plan
-        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, self._stream_id)
+        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, stream_id=self._stream_id)
         self._plans.insert(0, (schema, plan))
         return plan

@@ -14,7 +14,9 @@ import msgspec
 from penstock import _core
 
 __all__ = [
+    "BigEndianKey",
     "CsvLayout",
+    "FieldsLayout",
     "FormatLayout",
     "JsonKey",
     "JsonLayout",
@@ -61,8 +63,8 @@ class JsonStyle(msgspec.Struct, array_like=True, frozen=True):
     uint64_text: bool = False
 
 
-# The text of an event: literals, and between them the names of holes (src/core/json_format.hpp): (literal, hole, literal, …,
-# literal). None: no value, a tombstone.
+# The text of an event: (literal, hole, literal, …, literal), the holes as src/core/json_format.hpp names them. None: no
+# value, a tombstone.
 JsonText = tuple[str, ...] | None
 
 
@@ -71,8 +73,8 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
 
     update         the old row is known too
     upsert         it is not
-    before, after  struct columns that hold the old and the new row, whose fields `columns` are; -1: the columns themselves
-                   are the row
+    before, after  struct columns of the old and the new row, whose fields `columns` are; -1: the schema's columns are
+                   the row
     """
 
     columns: tuple[int, ...]
@@ -149,8 +151,30 @@ class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
     column: int
 
 
+class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian"):
+    """A key that is the columns' integers and UUIDs in big-endian bytes, one behind another."""
+
+    columns: tuple[int, ...]
+
+
 FormatLayout = JsonLayout | CsvLayout | ProtobufLayout
-KeyLayout = JsonKey | RawKey
+KeyLayout = JsonKey | RawKey | BigEndianKey
+
+
+class FieldsLayout(msgspec.Struct, array_like=True, frozen=True):
+    """What else a row's message has from columns, by their numbers; -1: none.
+
+    partition_column  only beside a topic_column; without one the selection knows the partition
+    """
+
+    headers_column: int = -1
+    header_columns: tuple[int, ...] = ()
+    timestamp_column: int = -1
+    topic_column: int = -1
+    partition_column: int = -1
+    tombstone_column: int = -1
+
+
 
 
 class Layout(msgspec.Struct, array_like=True, frozen=True):
@@ -166,7 +190,7 @@ class Layout(msgspec.Struct, array_like=True, frozen=True):
     key: KeyLayout | None
     packing: Packing
     max_payload: int
-    fields: None = None
+    fields: FieldsLayout | None = None
 
 
 def make_packer(layout: Layout) -> _core.Packer:

@@ -39,11 +39,16 @@ class Context(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What a format makes of a schema. key: the key that the format itself prescribes, None: the settings' own."""
+    """What a format makes of a schema.
+
+    key    the key that the format itself prescribes, None: the settings' own
+    pairs  it has an event for an update: a -U and its +U become one
+    """
 
     layout: FormatLayout
     packing: Packing
     key: KeyLayout | None = None
+    pairs: bool = False
 
 
 def plan_form(context: Context) -> Form:
