@@ -16,6 +16,7 @@ import strategies
 from oracles import NoForm
 from penstock.formats.protobuf_schema import generate, title
 from protobuf_oracle import agree, compiled, message_class
+from readback import read_topic
 
 # ---- any schema, any slicing ----------------------------------------------------------------------------------------
 
@@ -476,3 +477,51 @@ def test_our_own_message_given_back(folder, batches):
     except penstock.EncodeError:
         assume(False)
     assert sent(stream(batches), descriptor_set=str(path), message="p.T") == expected
+
+
+# ---- with the rest of penstock --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_written_by_workers(mock, workers):
+    """What workers send is what preview shows, and a table of many blocks keeps its dictionaries."""
+    count = 70_000
+    table = pa.table(
+        {
+            "id": range(count),
+            "city": pa.array(["Praha", "Brno", None] * (count // 3) + ["é"]).dictionary_encode(),
+            "pos": pa.array([{"x": n / 2, "tags": ["a", "b"][: n % 3]} for n in range(count)]),
+        }
+    )
+    settings = {"topic": "orders", "format": "protobuf", "key": "id", "key_format": "big_endian"}
+    report = penstock.write(table, bootstrap_servers=mock.bootstrap_servers, workers=workers, **settings)
+    assert report.rows == report.messages == count
+    log = read_topic(mock.bootstrap_servers, "orders")
+    expected = {m.key: m.value for m in penstock.preview(table, **settings)}
+    assert len(expected) == count
+    assert {m.key: m.value for m in log.messages} == expected
+
+
+def test_weights_deletes_and_other_columns():
+    """A copy is a message of its own, deletes carry the row, and columns with another part have no field."""
+    table = pa.table({"n": [2, -1, 1], "id": [1, 2, 3], "note": ["a", "b", "c"], "gone": [1, 1, None]})
+    messages = list(
+        penstock.preview(
+            table,
+            topic="t",
+            format="protobuf",
+            weight_column="n",
+            key="id",
+            key_in_value=False,
+            header_columns=["note"],
+            tombstone_column="gone",
+        )
+    )
+    assert [(m.key, m.value, dict(m.headers)["op"]) for m in messages] == [
+        (b'{"id":2}', b"\x08\x01", b"delete"),
+        (b'{"id":1}', b"\x08\x01", b"insert"),
+        (b'{"id":1}', b"\x08\x01", b"insert"),
+        (b'{"id":3}', None, b"insert"),
+    ]
+    plain = penstock.preview(table, topic="t", format="protobuf", weight_column="n", key="id", key_in_value=False)
+    assert [m.value for m in plain] == [b"\x0a\x01b\x10\x01", b"\x0a\x01a\x10\x01", b"\x0a\x01a\x10\x01", b"\x0a\x01c"]
