@@ -1,9 +1,9 @@
 #include "protobuf.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "decimal.hpp"
+#include "number.hpp"
 #include "protobuf_node.hpp"
 #include "variant.hpp"
 
@@ -15,17 +15,6 @@ namespace {
 
 constexpr size_t most_dictionary_bytes = size_t{16} << 20;  // as for JSON
 constexpr size_t pad = 16;                                  // bytes that may be copied from behind a kept value
-
-float widen(uint16_t h) {
-  const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
-  const uint32_t exponent = (h >> 10) & 31;
-  const uint32_t mantissa = h & 0x3ff;
-  if (exponent == 0) return std::copysign(std::ldexp(static_cast<float>(mantissa), -24), sign != 0 ? -1.0f : 1.0f);
-  const uint32_t word = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | (mantissa << 13);
-  float f;
-  std::memcpy(&f, &word, 4);
-  return f;
-}
 
 inline size_t varint_size(uint64_t v) { return (static_cast<size_t>(63 - __builtin_clzll(v | 1)) * 9 + 73) / 64; }
 
@@ -260,7 +249,7 @@ class ProtobufFormat final : public Format {
   }
 
   static void known(const Node& n, int64_t v) {
-    if (std::find(n.numbers.begin(), n.numbers.end(), v) != n.numbers.end()) return;
+    if (std::binary_search(n.numbers.begin(), n.numbers.end(), v)) return;
     throw EncodeFailure(n.path, std::to_string(v) + " is no number of the field's enum, which takes no others");
   }
 

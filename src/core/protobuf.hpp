@@ -35,7 +35,7 @@ struct ProtobufField {
   ProtobufPresence presence = ProtobufPresence::implicit;
   int oneof = -1;  // fields of one message with the same number of 0 to 63 exclude one another
   std::vector<std::pair<std::string, int32_t>> names;  // of an enum, for columns of strings
-  std::vector<int32_t> numbers;                        // of an enum that takes no others, for columns of integers
+  std::vector<int32_t> numbers;                        // of an enum that takes no others, sorted, for columns of integers
   std::vector<ProtobufField> fields;                   // of a message; of a map the key and the value
 };
 

@@ -107,7 +107,7 @@ class ProtobufField(msgspec.Struct, array_like=True, frozen=True):
     presence  implicit: defaults are left out; explicit: only nulls are; required: nulls are refused
     oneof     fields of a message with the same number, 0 to 63, exclude one another
     names     of an enum, for a column of strings
-    numbers   of an enum that takes no others, for a column of integers
+    numbers   of an enum that takes no others, sorted, for a column of integers
     fields    of a message; of a map the key and the value
     """
 
