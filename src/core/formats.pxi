@@ -1,6 +1,11 @@
 # What a layout (layout.py) names becomes the C++ object that encodes it; a part of _core.pyx.
 
 from core cimport CsvOptions, CsvQuoting, make_csv
+
+
+include "avro.pxi"
+
+
 include "protobuf.pxi"
 
 
@@ -68,6 +73,8 @@ cdef shared_ptr[CFormat] make_format(Schema schema, layout) except *:
     kind = type(layout).__name__
     if kind == "JsonLayout":
         return json_format(schema, layout)
+    if kind == "AvroLayout":
+        return make_avro_format(schema, layout)
     if kind == "CsvLayout":
         return make_csv(schema.type, csv_options(layout))
     if kind == "ProtobufLayout":
@@ -95,6 +102,8 @@ cdef shared_ptr[CKeyEncoder] make_key(Schema schema, layout) except *:
         return json_key(schema, layout)
     if kind == "RawKey":
         return make_raw_key(schema.type, layout.column)
+    if kind == "AvroKey":
+        return make_avro_row_key(schema, layout)
     if kind == "BigEndianKey":
         return make_big_endian_key(schema.type, layout.columns)
     raise TypeError(f"no key for a {kind}")

@@ -1,5 +1,7 @@
 # A ProtobufLayout (layout.py) becomes the C++ format; a part of _core.pyx.
 
+from core cimport CProtobufField, ProtobufOptions, ProtobufPresence, ProtobufShape, ProtobufType, make_protobuf
+
 
 cdef CProtobufField protobuf_field(field) except *:
     cdef CProtobufField one
