@@ -97,6 +97,11 @@ def changes() -> pa.Table:
     return table.append_column("op", pa.array(["insert" if op == "c" else "delete" for op, _ in order]))
 
 
+def java_text(value: dt.time | dt.datetime) -> str:
+    """Return ISO 8601 as java.time prints it: no fraction of a second, or three digits of one."""
+    return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds")
+
+
 def as_connect(field: pa.Field, value: Any) -> Any:
     """Return a value as ConnectReader prints what the converter should have made of it."""
     if value is None:
@@ -110,11 +115,9 @@ def as_connect(field: pa.Field, value: Any) -> Any:
     if pa.types.is_date(kind):
         return value.isoformat()
     if pa.types.is_time(kind):
-        return value.isoformat("milliseconds")
+        return java_text(value)
     if pa.types.is_timestamp(kind):
-        if kind.tz:  # a bare number to the converter: it has no type for a moment with a zone
-            return round(value.timestamp() * 1000)
-        return value.replace(tzinfo=UTC).isoformat("T", "milliseconds").replace("+00:00", "Z")
+        return java_text(value.replace(tzinfo=None)) + "Z"
     if pa.types.is_list(kind):
         return [as_connect(kind.value_field, item) for item in value]
     if pa.types.is_map(kind):
@@ -125,11 +128,8 @@ def as_connect(field: pa.Field, value: Any) -> Any:
 
 
 def expected_rows(table: pa.Table) -> list[Record]:
-    schema = table.drop_columns("op").schema
-    return [
-        {field.name: as_connect(field, row[field.name]) for field in schema}
-        for row in table.drop_columns("op").to_pylist()
-    ]
+    fields = [field for field in table.schema if field.name != "op"]
+    return [{field.name: as_connect(field, row[field.name]) for field in fields} for row in table.to_pylist()]
 
 
 def write(table: pa.Table, topic: str, kafka: Kafka, **settings: Any) -> None:
@@ -139,8 +139,7 @@ def write(table: pa.Table, topic: str, kafka: Kafka, **settings: Any) -> None:
         bootstrap_servers=kafka.bootstrap_servers,
         workers=1,
         format=DEBEZIUM,
-        op_column="op",
-        **settings,
+        **{"op_column": "op", **settings},
     )
     assert report.rows == table.num_rows
 
@@ -212,26 +211,44 @@ def test_images_of_updates(kafka: Kafka, connect: Callable[..., list[Record]], n
     ]
 
 
-def test_without_our_options_only_inserts_are_readable(
+def test_the_connectors_own_form(
     kafka: Kafka, connect: Callable[..., list[Record]], new_topic: Callable[..., str]
 ) -> None:
-    """The connector's own bytes: the converter takes `after`, has no `before`, and the transform unwraps nothing.
+    """Without our options the converter reads `after`, has no `before`, and the transform unwraps nothing.
 
-    Binary as an array of numbers is not an error but null, and so is a BIGINT UNSIGNED, which is declared a string and
-    written as a number. Both are the connector's; binary_base64 and a cast are the ways out.
+    What the connector's schema says otherwise than its payload becomes null, not an error: binary values (lists of
+    numbers) and BIGINT UNSIGNED (declared text). A moment with a zone is a bare number. `debezium_source` mends these.
     """
-    table = changes().append_column("big", pa.array([2**64 - 1] * 7, pa.uint64()))
+    table = changes().append_column("big", pa.array([2**64 - 1] * 7, pa.uint64())).drop_columns("op")
+    weighted = table.append_column("weight", pa.array([1, 1, -1, 1, -1, 1, -1], pa.int64()))
     topic = new_topic(partitions=1)
-    write(table, topic, kafka)
+    write(weighted, topic, kafka, op_column=None, weight_column="weight")
     records = connect(topic, SHOW_DELETES)
     assert refused(records) == []
     assert {record["schema"] for record in records} == {"Envelope"}
     assert [record["row"] for record in records] == [record["value"] for record in records]
-    expected = [
-        {"op": "d", "after": None} if op == "delete" else {"op": "c", "after": {**row, "bytes": None, "big": None}}
-        for row, op in zip(expected_rows(table), table["op"].to_pylist(), strict=True)
+    seen = [(record["key"]["id"], record["value"]) for record in records]
+    # deletes come before inserts within a batch
+    assert seen[:3] == [
+        (1, {"after": None, "op": "d"}),
+        (2, {"after": None, "op": "d"}),
+        (3, {"after": None, "op": "d"}),
     ]
-    assert [record["value"] for record in records] == expected
+    rows = expected_rows(table)
+    for row, moment in zip(rows, table["at_utc"].to_pylist(), strict=True):
+        row |= {"bytes": None, "big": None, "at_utc": moment and round(moment.timestamp() * 1000)}
+    assert seen[3:] == [(rows[at]["id"], {"after": rows[at], "op": "c"}) for at in (0, 1, 3, 5)]
+
+
+def test_unsigned_big_integers_are_texts(
+    kafka: Kafka, connect: Callable[..., list[Record]], new_topic: Callable[..., str]
+) -> None:
+    """Connect has no type for them: with debezium_source the text that the schema promises is what is written."""
+    table = pa.table({"op": ["I"], "id": pa.array([1], pa.int64()), "big": pa.array([2**64 - 1], pa.uint64())})
+    topic = new_topic(partitions=1)
+    write(table, topic, kafka, debezium_source=True)
+    (record,) = connect(topic)
+    assert record["row"] == {"id": 1, "big": "18446744073709551615"}
 
 
 def test_binary_that_may_not_be_null_is_refused_as_an_array(
@@ -244,7 +261,7 @@ def test_binary_that_may_not_be_null_is_refused_as_an_array(
     write(table, plain, kafka)
     write(table, base64, kafka, binary_base64=True)
     (record,) = connect(plain)
-    assert "Invalid null value for required BYTES field" in record["error"]
+    assert record["error"].startswith("DataException: Invalid value: null used for required field")
     (record,) = connect(base64)
     assert record["value"]["after"] == {"id": 1, "b": "0102"}
 
