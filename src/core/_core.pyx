@@ -17,9 +17,10 @@ from libcpp.vector cimport vector
 from core cimport (
     Array, ArrowArray, ArrowSchema, CFieldReader, CFormat, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
     CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
+    EventPart, EventText, Hole, JsonBinary, JsonFormatOptions, JsonKeyOptions, JsonNonFinite, JsonStamp, JsonStyle,
     Pass, ProducerOptions, RowFailure,
-    SelectOptions, Type, api, collect, copy_block, copy_dictionary, import_array, json_refusal, list_dictionaries, load_, loaded, make_insert_delete, make_json_key,
-    make_raw_key, make_type,
+    SelectOptions, Type, api, collect, copy_block, copy_dictionary, find_flavor, import_array, json_refusal, list_dictionaries, load_, loaded,
+    make_json, make_json_key, make_raw_key, make_type,
     measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
 )
 
@@ -283,8 +284,11 @@ cdef class Schema:
         self.spec = spec
         self.type = build_type(spec, "", "")
 
-    def refusal(self, int column):
-        return json_refusal(self.type.children[column]).decode()
+    def refusal(self, int column, style=None):
+        cdef JsonStyle made
+        if style is not None:
+            made = json_style(style)
+        return json_refusal(self.type.children[column], made).decode()
 
 
 cdef class Piece:

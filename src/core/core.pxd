@@ -56,7 +56,27 @@ cdef extern from "block.hpp" namespace "penstock" nogil:
 
 
 cdef extern from "json.hpp" namespace "penstock" nogil:
-    string json_refusal(const Type&)
+    string json_refusal(const Type&, const JsonStyle&)
+
+
+cdef extern from "flavor.hpp" namespace "penstock" nogil:
+    enum class JsonStamp "penstock::JsonStyle::Stamp"(uint8_t):
+        iso
+    enum class JsonBinary "penstock::JsonStyle::Binary"(uint8_t):
+        base64
+    enum class JsonNonFinite "penstock::JsonStyle::NonFinite"(uint8_t):
+        null
+        error
+        text
+    struct JsonStyle:
+        JsonStamp timestamp
+        JsonStamp zoned
+        JsonBinary binary
+        JsonNonFinite non_finite
+        cbool keep_scale
+        cbool uint64_text
+        cbool omit_nulls
+    cbool find_flavor(const string&, JsonStyle&)
 
 
 cdef extern from "variant.hpp" namespace "penstock" nogil:
@@ -82,9 +102,44 @@ cdef extern from "format.hpp" namespace "penstock" nogil:
         pass
 
 
+cdef extern from "json_format.hpp" namespace "penstock" nogil:
+    enum class Hole(uint8_t):
+        none
+        row
+        before
+        open_row
+        weight
+        sequence
+        now
+    struct EventPart:
+        string literal
+        Hole hole
+    struct EventText:
+        cbool tombstone
+        vector[EventPart] parts
+    struct Images:
+        int before
+        int after
+    struct JsonFormatOptions:
+        JsonStyle style
+        vector[int] columns
+        Images images
+        EventText insert
+        EventText remove
+        EventText update
+        EventText upsert
+    struct JsonKeyOptions:
+        JsonStyle style
+        vector[int] columns
+        Images images
+        string prefix
+        string suffix
+        cbool joined
+    shared_ptr[CFormat] make_json(const Type&, const JsonFormatOptions&) except +
+    shared_ptr[CKeyEncoder] make_json_key(const Type&, const JsonKeyOptions&) except +
+
+
 cdef extern from "interim.hpp" namespace "penstock" nogil:
-    shared_ptr[CFormat] make_insert_delete(const Type&, const vector[int]&) except +
-    shared_ptr[CKeyEncoder] make_json_key(const Type&, const vector[int]&) except +
     shared_ptr[CKeyEncoder] make_raw_key(const Type&, int) except +
 
 

@@ -104,9 +104,18 @@ inline char* write_clock(char* to, uint32_t second, uint32_t nanos) {
   return to;
 }
 
-// `value` in units of which a second has `per_second`; `Per` is a constant so that the divisions are multiplications.
+// What stands between the day and the time of day, and behind it.
+struct StampText {
+  char between = ' ';
+  uint8_t behind_size = 0;
+  char behind[8] = {};
+};
+inline constexpr StampText plain_stamp{};
+inline constexpr StampText zoned_stamp{' ', 6, {'+', '0', '0', ':', '0', '0'}};
+
+// `value` in units of which a second has `Per`, a constant so that the divisions are multiplications.
 template <int64_t Per>
-inline char* write_timestamp(char* to, int64_t value, bool zoned, DayTexts& known) {
+inline char* write_timestamp(char* to, int64_t value, const StampText& form, DayTexts& known) {
   int64_t second = value / Per;
   int64_t rest = value % Per;
   if (rest < 0) {
@@ -121,14 +130,17 @@ inline char* write_timestamp(char* to, int64_t value, bool zoned, DayTexts& know
   }
   *to++ = '"';
   to = write_day(to, day, known);
-  *to++ = ' ';
+  *to++ = form.between;
   to = write_clock(to, static_cast<uint32_t>(of_day), static_cast<uint32_t>(rest * (1000000000 / Per)));
-  if (zoned) {
-    std::memcpy(to, "+00:00", 6);
-    to += 6;
-  }
+  std::memcpy(to, form.behind, sizeof form.behind);
+  to += form.behind_size;
   *to++ = '"';
   return to;
+}
+
+template <int64_t Per>
+inline char* write_timestamp(char* to, int64_t value, bool zoned, DayTexts& known) {
+  return write_timestamp<Per>(to, value, zoned ? zoned_stamp : plain_stamp, known);
 }
 
 }  // namespace penstock

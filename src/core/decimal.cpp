@@ -14,24 +14,27 @@ constexpr uint64_t pow10_64[20] = {1ull, 10ull, 100ull, 1000ull, 10000ull, 10000
                                    10000000000000000000ull};
 
 // The common case: the digits fit 64 bits and the scale leaves them split by one division.
-char* write_small(char* to, uint64_t size, uint32_t scale) {
+char* write_small(char* to, uint64_t size, uint32_t scale, bool keep_scale) {
   const uint64_t whole = size / pow10_64[scale];
   uint64_t part = size - whole * pow10_64[scale];
   to = write_uint(to, whole);
-  if (part == 0) return to;
-  *to++ = '.';
   uint32_t digits = scale;
-  while (part % 10 == 0) {
-    part /= 10;
-    --digits;
+  if (!keep_scale) {
+    if (part == 0) return to;
+    while (part % 10 == 0) {
+      part /= 10;
+      --digits;
+    }
   }
+  if (digits == 0) return to;
+  *to++ = '.';
   for (uint32_t i = digits; i-- > 0; part /= 10) to[i] = static_cast<char>('0' + part % 10);
   return to + digits;
 }
 
 }  // namespace
 
-char* write_decimal(char* to, const uint8_t* value, int bytes, int32_t scale) {
+char* write_decimal(char* to, const uint8_t* value, int bytes, int32_t scale, bool keep_scale) {
   uint64_t limb[4];
   const int limbs = bytes <= 8 ? 1 : bytes / 8;
   if (bytes == 4) {
@@ -51,7 +54,7 @@ char* write_decimal(char* to, const uint8_t* value, int bytes, int32_t scale) {
   }
   int used = limbs;
   while (used > 1 && limb[used - 1] == 0) --used;
-  if (used == 1 && scale >= 0 && scale < 20) return write_small(to, limb[0], static_cast<uint32_t>(scale));
+  if (used == 1 && scale >= 0 && scale < 20) return write_small(to, limb[0], static_cast<uint32_t>(scale), keep_scale);
 
   // All digits, 19 at a time from the low end, by long division of the limbs.
   char digits[96];
@@ -72,7 +75,10 @@ char* write_decimal(char* to, const uint8_t* value, int bytes, int32_t scale) {
   const int32_t count = static_cast<int32_t>(end - first);
   if (count == 0) {
     *to++ = '0';
-    return to;
+    if (!keep_scale || scale <= 0) return to;
+    *to++ = '.';
+    std::memset(to, '0', static_cast<size_t>(scale));
+    return to + scale;
   }
   if (scale <= 0) {
     std::memcpy(to, first, static_cast<size_t>(count));
@@ -88,7 +94,7 @@ char* write_decimal(char* to, const uint8_t* value, int bytes, int32_t scale) {
     first += whole;
   }
   const char* last = end;
-  while (last > first && last[-1] == '0') --last;
+  while (!keep_scale && last > first && last[-1] == '0') --last;
   if (last == first) return to;
   *to++ = '.';
   if (whole < 0) {

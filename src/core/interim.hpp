@@ -1,4 +1,4 @@
-// insert_delete events and the two oldest kinds of keys, until their own files take over.
+// Raw keys, until their own file takes over.
 #pragma once
 
 #include <cstring>
@@ -6,41 +6,9 @@
 #include <vector>
 
 #include "format.hpp"
-#include "json.hpp"
 #include "select.hpp"
 
 namespace penstock {
-
-class InsertDelete : public Format {
- public:
-  InsertDelete(const Type& schema, const std::vector<int>& columns) : rows_(schema, columns) {}
-  void open(const Array& block) override { rows_.open(block); }
-  bool value(Out& out, const Event& event) override {
-    out.need(32);
-    std::memcpy(out.p, event.change == Change::remove ? "{\"delete\":      " : "{\"insert\":      ", 16);
-    out.p += 10;
-    rows_.row(out, event.row);
-    *out.p++ = '}';
-    out.need(spare);
-    return true;
-  }
-
- private:
-  RowEncoder rows_;
-};
-
-class InterimJsonKey : public KeyEncoder {
- public:
-  InterimJsonKey(const Type& schema, const std::vector<int>& columns) : rows_(schema, columns) {}
-  void open(const Array& block) override { rows_.open(block); }
-  bool key(Out& out, const Event& event) override {
-    rows_.row(out, event.row);
-    return true;
-  }
-
- private:
-  RowEncoder rows_;
-};
 
 class InterimRawKey : public KeyEncoder {
  public:
@@ -61,12 +29,6 @@ class InterimRawKey : public KeyEncoder {
   const Array* array_ = nullptr;
 };
 
-inline std::unique_ptr<Format> make_insert_delete(const Type& schema, const std::vector<int>& columns) {
-  return std::make_unique<InsertDelete>(schema, columns);
-}
-inline std::unique_ptr<KeyEncoder> make_json_key(const Type& schema, const std::vector<int>& columns) {
-  return std::make_unique<InterimJsonKey>(schema, columns);
-}
 inline std::unique_ptr<KeyEncoder> make_raw_key(const Type& schema, int column) {
   return std::make_unique<InterimRawKey>(schema, column);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "binary_text.hpp"
 #include "decimal.hpp"
 #include "number.hpp"
 #include "variant.hpp"
@@ -11,132 +12,11 @@ namespace penstock {
 
 namespace {
 
-constexpr size_t lead_pad = 32;
-
-// Above these a dictionary is not worth keeping encoded: its values hardly repeat, and the memory would not be ours to take.
-constexpr size_t most_dictionary_values = size_t{1} << 20;
+// Above this a dictionary is not worth keeping encoded: the memory would not be ours to take.
 constexpr size_t most_dictionary_bytes = size_t{16} << 20;
 
 char* chars(uint8_t* p) { return reinterpret_cast<char*>(p); }
 uint8_t* bytes(char* p) { return reinterpret_cast<uint8_t*>(p); }
-
-// Float16 to the float32 that equals it.
-float widen(uint16_t h) {
-  const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
-  const uint32_t exponent = (h >> 10) & 31;
-  const uint32_t mantissa = h & 0x3ff;
-  if (exponent == 0) return std::copysign(std::ldexp(static_cast<float>(mantissa), -24), sign != 0 ? -1.0f : 1.0f);
-  const uint32_t word = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | (mantissa << 13);
-  float f;
-  std::memcpy(&f, &word, 4);
-  return f;
-}
-
-// Room for the value alone; kinds of no fixed size ask when they are written and need only a little here.
-size_t value_room(const Type& t) {
-  if (t.dictionary) return 8;
-  switch (t.kind) {
-    case Kind::boolean: return 8;
-    case Kind::decimal32:
-    case Kind::decimal64:
-    case Kind::decimal128:
-    case Kind::decimal256: return static_cast<size_t>(decimal_room(t.scale));
-    case Kind::date32:
-    case Kind::date64: return 48;
-    case Kind::timestamp: return 80;
-    default: return 48;
-  }
-}
-
-bool needs_quotes_as_key(const Type& t) {
-  const Kind k = value_type(t).kind;
-  return k == Kind::boolean || (k >= Kind::int8 && k <= Kind::float64);
-}
-
-JsonNode make_node(const Type& type, const std::string& path, const std::string& lead) {
-  JsonNode n;
-  n.type = &type;
-  n.kind = type.kind;
-  n.by_dictionary = type.dictionary != nullptr;
-  n.path = path;
-  n.lead = lead;
-  n.lead_size = lead.size();
-  if (n.lead.size() < lead_pad) n.lead.resize(lead_pad);
-  n.fixed = n.lead.size() + value_room(type);
-  if (type.dictionary) {
-    n.children.push_back(make_node(*type.dictionary, path, ""));
-    return n;
-  }
-  if (type.kind == Kind::date32 || type.kind == Kind::date64 || type.kind == Kind::timestamp) n.days = std::make_shared<DayTexts>();
-  switch (type.kind) {
-    case Kind::structure:
-      for (size_t c = 0; c < type.children.size(); ++c) {
-        const Type& child = type.children[c];
-        n.children.push_back(make_node(child, path + "." + child.name, (c == 0 ? "" : ",") + json_string(child.name) + ":"));
-        n.fixed += n.children.back().fixed;
-      }
-      break;
-    case Kind::map: {
-      const Type& entries = type.children[0];
-      n.children.push_back(make_node(entries.children[0], path + "{key}", ""));
-      n.children.back().quoted_key = needs_quotes_as_key(entries.children[0]);
-      n.children.push_back(make_node(entries.children[1], path + "{}", ""));
-      break;
-    }
-    case Kind::run_end:
-      n.children.push_back(make_node(type.children[1], path, ""));
-      n.fixed += n.children.back().fixed;
-      break;
-    case Kind::list:
-    case Kind::large_list:
-    case Kind::list_view:
-    case Kind::large_list_view:
-    case Kind::fixed_list:
-      n.children.push_back(make_node(type.children[0], path + "[]", ""));
-      break;
-    default:
-      break;
-  }
-  return n;
-}
-
-void open_node(JsonNode& n, const Array& a) {
-  n.array = &a;
-  n.run = -1;
-  if (n.by_dictionary) {
-    if (n.texts.id != a.dictionary_id || a.dictionary_id == 0) {
-      n.texts.id = a.dictionary_id;
-      n.texts.bytes.clear();
-      const auto values = static_cast<size_t>(a.dictionary->length);
-      n.texts.start.clear();
-      n.texts.size.assign(values <= most_dictionary_values ? values : 0, 0);
-      n.texts.start.resize(n.texts.size.size());
-    }
-    open_node(n.children[0], *a.dictionary);
-    return;
-  }
-  switch (n.kind) {
-    case Kind::structure:
-      for (size_t c = 0; c < n.children.size(); ++c) open_node(n.children[c], a.children[c]);
-      break;
-    case Kind::map:
-      open_node(n.children[0], a.children[0].children[0]);
-      open_node(n.children[1], a.children[0].children[1]);
-      break;
-    case Kind::run_end:
-      open_node(n.children[0], a.children[1]);
-      break;
-    case Kind::list:
-    case Kind::large_list:
-    case Kind::list_view:
-    case Kind::large_list_view:
-    case Kind::fixed_list:
-      open_node(n.children[0], a.children[0]);
-      break;
-    default:
-      break;
-  }
-}
 
 inline void put_lead(const JsonNode& n, Out& out) {
   if (n.lead_size <= lead_pad) {
@@ -172,26 +52,14 @@ void grow_string(Out& out, size_t room) {
   out.end = bytes(&self.target[0]) + self.target.size();
 }
 
-// Null by its own validity, or by that of the dictionary value or run that it stands for.
-bool stands_for_null(const Type& type, const Array& a, int64_t i) {
-  if (a.is_null(i)) return true;
-  if (type.dictionary) return stands_for_null(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i));
-  if (type.kind == Kind::run_end) return stands_for_null(type.children[1], a.children[1], run_at(type, a, i, -1));
-  return type.kind == Kind::null;
-}
-
-template <typename T>
-int three_way(T a, T b) {
-  return a < b ? -1 : (b < a ? 1 : 0);
-}
-
 }  // namespace
 
-RowEncoder::RowEncoder(const Type& schema, const std::vector<int>& columns) : columns_(columns) {
+RowEncoder::RowEncoder(const Type& schema, const std::vector<int>& columns, const JsonStyle& style, const std::string& path)
+    : columns_(columns), omit_nulls_(style.omit_nulls) {
   reserve_ = spare + 16;
   for (const int c : columns) {
     const Type& type = schema.children[static_cast<size_t>(c)];
-    nodes_.push_back(make_node(type, type.name, (nodes_.empty() ? "" : ",") + json_string(type.name) + ":"));
+    nodes_.push_back(make_node(type, path.empty() ? type.name : path + "." + type.name, lead_of(type, nodes_.size(), style), style));
     reserve_ += nodes_.back().fixed;
   }
 }
@@ -201,6 +69,7 @@ void RowEncoder::open(const Array& block) {
 }
 
 void RowEncoder::row(Out& out, int64_t i) {
+  if (omit_nulls_) return sparse(nodes_, reserve_, i, out);
   out.need(reserve_);
   *out.p++ = '{';
   for (JsonNode& n : nodes_) {
@@ -210,26 +79,45 @@ void RowEncoder::row(Out& out, int64_t i) {
   *out.p++ = '}';
 }
 
+// The members of a row or struct that are not null.
+void RowEncoder::sparse(std::vector<JsonNode>& nodes, size_t room, int64_t i, Out& out) {
+  bool first = true;
+  for (JsonNode& n : nodes) {
+    if (stands_for_null(*n.type, *n.array, i)) continue;
+    out.need(room + reserve_);
+    put_lead(n, out);
+    if (first) out.p[-static_cast<std::ptrdiff_t>(n.lead_size)] = '{';
+    first = false;
+    value(n, i, out);
+  }
+  out.need(8 + reserve_);
+  if (first) *out.p++ = '{';
+  *out.p++ = '}';
+}
+
+void RowEncoder::cell(Out& out, size_t n, int64_t i) {
+  out.need(reserve_);
+  value(nodes_[n], i, out);
+}
+
 // Every case leaves `reserve_` bytes minus what fixed parts of this row have used; kinds of no fixed size ask for it anew.
 void RowEncoder::value(JsonNode& n, int64_t i, Out& out) {
   const Array& a = *n.array;
   if (a.is_null(i)) return put_null(out);
   if (n.by_dictionary) return from_dictionary(n, i, out);
-  switch (n.kind) {
-    case Kind::int32:
+  switch (n.spelling) {
+    case Spelling::int32:
       out.p = bytes(write_int(chars(out.p), a.at<int32_t>(i)));
       return;
-    case Kind::int64:
+    case Spelling::int64:
       out.p = bytes(write_int(chars(out.p), a.at<int64_t>(i)));
       return;
-    case Kind::float64:
+    case Spelling::float64:
       out.p = bytes(write_double(chars(out.p), a.at<double>(i), n.decimals));
       return;
-    case Kind::utf8:
-    case Kind::large_utf8:
-    case Kind::utf8_view:
-      return text(n, bytes_at(*n.type, a, i), out);
-    case Kind::boolean: {
+    case Spelling::text:
+      return text(n, i, out);
+    case Spelling::boolean: {
       const int64_t at = a.offset + i;
       const uint32_t yes = (a.values[at >> 3] >> (at & 7)) & 1;
       static constexpr char words[2][8] = {{'f', 'a', 'l', 's', 'e'}, {'t', 'r', 'u', 'e'}};
@@ -237,14 +125,14 @@ void RowEncoder::value(JsonNode& n, int64_t i, Out& out) {
       out.p += 5 - yes;
       return;
     }
-    case Kind::timestamp: {
+    case Spelling::timestamp: {
       const auto v = a.at<int64_t>(i);
       char* const p = chars(out.p);
       switch (n.type->unit) {
-        case Unit::s: out.p = bytes(write_timestamp<1>(p, v, n.type->zoned, *n.days)); return;
-        case Unit::ms: out.p = bytes(write_timestamp<1000>(p, v, n.type->zoned, *n.days)); return;
-        case Unit::us: out.p = bytes(write_timestamp<1000000>(p, v, n.type->zoned, *n.days)); return;
-        default: out.p = bytes(write_timestamp<1000000000>(p, v, n.type->zoned, *n.days)); return;
+        case Unit::s: out.p = bytes(write_timestamp<1>(p, v, n.stamp, *n.days)); return;
+        case Unit::ms: out.p = bytes(write_timestamp<1000>(p, v, n.stamp, *n.days)); return;
+        case Unit::us: out.p = bytes(write_timestamp<1000000>(p, v, n.stamp, *n.days)); return;
+        default: out.p = bytes(write_timestamp<1000000000>(p, v, n.stamp, *n.days)); return;
       }
     }
     default:
@@ -252,92 +140,161 @@ void RowEncoder::value(JsonNode& n, int64_t i, Out& out) {
   }
 }
 
-// The kinds that are met less often, apart so that the ones above stay small.
+// The spellings that are met less often, apart so that the ones above stay small.
 void RowEncoder::plain(JsonNode& n, int64_t i, Out& out) {
   const Array& a = *n.array;
-  const auto clock = [&](int64_t v, int64_t per_second) {
-    if (v < 0 || v >= 86400 * per_second) {
-      throw EncodeFailure(n.path, "time " + std::to_string(v) + " lies outside a day; a time of day is from 00:00:00 to 23:59:59.999999999");
-    }
-    *out.p++ = '"';
-    const int64_t nanos = v % per_second * (1000000000 / per_second);
-    out.p = bytes(write_clock(chars(out.p), static_cast<uint32_t>(v / per_second), static_cast<uint32_t>(nanos)));
-    *out.p++ = '"';
+  char* const p = chars(out.p);
+  const auto decimal = [&](char* to) {
+    return bytes(write_decimal(to, a.values + (a.offset + i) * n.type->width, n.type->width, n.type->scale, n.style.keep_scale));
   };
+  const auto day_of = [](int64_t ms) { return ms / 86400000 - (ms % 86400000 < 0 ? 1 : 0); };
   const auto day = [&](int64_t v) {
     *out.p++ = '"';
     out.p = bytes(write_day(chars(out.p), v, *n.days));
     *out.p++ = '"';
   };
-  switch (n.kind) {
-    case Kind::null: return put_null(out);
-    case Kind::int8: out.p = bytes(write_int(chars(out.p), a.at<int8_t>(i))); return;
-    case Kind::int16: out.p = bytes(write_int(chars(out.p), a.at<int16_t>(i))); return;
-    case Kind::uint8: out.p = bytes(write_uint(chars(out.p), a.at<uint8_t>(i))); return;
-    case Kind::uint16: out.p = bytes(write_uint(chars(out.p), a.at<uint16_t>(i))); return;
-    case Kind::uint32: out.p = bytes(write_uint(chars(out.p), a.at<uint32_t>(i))); return;
-    case Kind::uint64: out.p = bytes(write_uint(chars(out.p), a.at<uint64_t>(i))); return;
-    case Kind::float16: out.p = bytes(write_float(chars(out.p), widen(a.at<uint16_t>(i)))); return;
-    case Kind::float32: out.p = bytes(write_float(chars(out.p), a.at<float>(i), n.decimals)); return;
-    case Kind::decimal32:
-    case Kind::decimal64:
-    case Kind::decimal128:
-    case Kind::decimal256:
-      out.p = bytes(write_decimal(chars(out.p), a.values + (a.offset + i) * n.type->width, n.type->width, n.type->scale));
+  switch (n.spelling) {
+    case Spelling::int8: out.p = bytes(write_int(p, a.at<int8_t>(i))); return;
+    case Spelling::int16: out.p = bytes(write_int(p, a.at<int16_t>(i))); return;
+    case Spelling::uint8: out.p = bytes(write_uint(p, a.at<uint8_t>(i))); return;
+    case Spelling::uint16: out.p = bytes(write_uint(p, a.at<uint16_t>(i))); return;
+    case Spelling::uint32: out.p = bytes(write_uint(p, a.at<uint32_t>(i))); return;
+    case Spelling::uint64: out.p = bytes(write_uint(p, a.at<uint64_t>(i))); return;
+    case Spelling::uint64_text:
+      *p = '"';
+      out.p = bytes(write_uint(p + 1, a.at<uint64_t>(i)));
+      *out.p++ = '"';
       return;
-    case Kind::date32: return day(a.at<int32_t>(i));
-    case Kind::date64: {
-      const auto ms = a.at<int64_t>(i);
-      return day(ms / 86400000 - (ms % 86400000 < 0 ? 1 : 0));
-    }
-    case Kind::time_s: return clock(a.at<int32_t>(i), 1);
-    case Kind::time_ms: return clock(a.at<int32_t>(i), 1000);
-    case Kind::time_us: return clock(a.at<int64_t>(i), 1000000);
-    case Kind::time_ns: return clock(a.at<int64_t>(i), 1000000000);
-    case Kind::fixed_binary:
-      if (n.type->meaning == Meaning::uuid) {
-        out.p = write_uuid(out.p, bytes_at(*n.type, a, i).data);
-        return;
+    case Spelling::float16: out.p = bytes(write_float(p, widen(a.at<uint16_t>(i)))); return;
+    case Spelling::float32: out.p = bytes(write_float(p, a.at<float>(i), n.decimals)); return;
+    case Spelling::checked_float: return checked_float(n, i, out);
+    case Spelling::decimal: out.p = decimal(p); return;
+    case Spelling::decimal_text:
+      *p = '"';
+      out.p = decimal(p + 1);
+      *out.p++ = '"';
+      return;
+    case Spelling::day32: return day(a.at<int32_t>(i));
+    case Spelling::day64: return day(day_of(a.at<int64_t>(i)));
+    case Spelling::days32: out.p = bytes(write_int(p, a.at<int32_t>(i))); return;
+    case Spelling::days64: out.p = bytes(write_int(p, day_of(a.at<int64_t>(i)))); return;
+    case Spelling::clock:
+    case Spelling::clock_number: return clock(n, i, out);
+    case Spelling::timestamp_millis: {
+      // Toward zero, as the connector has it: -1 us is 0 ms.
+      const auto v = a.at<int64_t>(i);
+      switch (n.type->unit) {
+        case Unit::s:  // a second's milliseconds may be more than 64 bits hold
+          out.p = bytes(write_int(p, v));
+          if (v != 0) {
+            std::memcpy(out.p, "000", 3);
+            out.p += 3;
+          }
+          return;
+        case Unit::ms: out.p = bytes(write_int(p, v)); return;
+        case Unit::us: out.p = bytes(write_int(p, v / 1000)); return;
+        default: out.p = bytes(write_int(p, v / 1000000)); return;
       }
-      [[fallthrough]];
-    case Kind::binary:
-    case Kind::large_binary:
-    case Kind::binary_view: {
-      const Bytes b = bytes_at(*n.type, a, i);
-      return write_byte_list(out, b.data, static_cast<size_t>(b.size), reserve_);
     }
-    case Kind::structure: return structure(n, i, out);
-    case Kind::map: return map(n, i, out);
-    case Kind::run_end:
+    case Spelling::uuid: out.p = write_uuid(out.p, bytes_at(*n.type, a, i).data); return;
+    case Spelling::uuid_text: {
+      const Bytes b = bytes_at(*n.type, a, i);
+      uint8_t sixteen[16];
+      if (!parse_uuid(b.data, static_cast<size_t>(b.size), sixteen)) {
+        throw EncodeFailure(n.path, "the text is not a UUID of 32 hexadecimal digits");
+      }
+      out.p = write_uuid(out.p, sixteen);
+      return;
+    }
+    case Spelling::variant:
+    case Spelling::variant_text: return variant(n, i, out);
+    case Spelling::bytes: return binary(n, i, out);
+    case Spelling::structure: return structure(n, i, out);
+    case Spelling::map: return map(n, i, out);
+    case Spelling::run_end:
       n.run = run_at(*n.type, a, i, n.run);
       return value(n.children[0], n.run, out);
-    default: return list(n, i, out);
+    case Spelling::list: return list(n, i, out);
+    default: return put_null(out);
   }
 }
 
-void RowEncoder::text(JsonNode& n, const Bytes& b, Out& out) {
+void RowEncoder::clock(JsonNode& n, int64_t i, Out& out) {
+  const Kind kind = n.type->kind;
+  const int64_t v = kind == Kind::time_s || kind == Kind::time_ms ? n.array->at<int32_t>(i) : n.array->at<int64_t>(i);
+  const int64_t per_second = kind == Kind::time_s ? 1 : kind == Kind::time_ms ? 1000 : kind == Kind::time_us ? 1000000 : 1000000000;
+  if (v < 0 || v >= 86400 * per_second) {
+    throw EncodeFailure(n.path, "time " + std::to_string(v) + " lies outside a day; a time of day is from 00:00:00 to 23:59:59.999999999");
+  }
+  const int64_t nanos = v % per_second * (1000000000 / per_second);
+  const int64_t second = v / per_second;
+  if (n.spelling == Spelling::clock_number) {
+    const int64_t ticks = n.style.clock == JsonStyle::Clock::millis ? 1000 : 1000000;
+    out.p = bytes(write_int(chars(out.p), second * ticks + nanos / (1000000000 / ticks)));
+    return;
+  }
+  *out.p++ = '"';
+  out.p = bytes(write_clock(chars(out.p), static_cast<uint32_t>(second), static_cast<uint32_t>(nanos)));
+  *out.p++ = '"';
+}
+
+void RowEncoder::text(JsonNode& n, int64_t i, Out& out) {
+  const Bytes b = bytes_at(*n.type, *n.array, i);
   const auto size = static_cast<size_t>(b.size);
-  if (n.type->meaning == Meaning::plain) {
-    const bool valid = size <= 16 && n.array->padded ? write_short_string(out, b.data, size, reserve_) : write_string(out, b.data, size, reserve_);
-    if (!valid) throw EncodeFailure(n.path, "the string is not valid UTF-8; a binary column may hold such bytes");
-    return;
-  }
-  if (n.type->meaning == Meaning::uuid) {
-    uint8_t sixteen[16];
-    if (!parse_uuid(b.data, size, sixteen)) throw EncodeFailure(n.path, "the text is not a UUID of 32 hexadecimal digits");
-    out.p = write_uuid(out.p, sixteen);
-    return;
-  }
+  const bool valid = size <= 16 && n.array->padded ? write_short_string(out, b.data, size, reserve_) : write_string(out, b.data, size, reserve_);
+  if (!valid) throw EncodeFailure(n.path, "the string is not valid UTF-8; a binary column may hold such bytes");
+}
+
+void RowEncoder::variant(JsonNode& n, int64_t i, Out& out) {
+  const Bytes b = bytes_at(*n.type, *n.array, i);
+  const bool as_text = n.spelling == Spelling::variant_text;
   std::string why;
   n.scratch.clear();
-  if (!rewrite_json(b.data, size, n.scratch, why)) throw EncodeFailure(n.path, why);
+  if (!rewrite_json(b.data, static_cast<size_t>(b.size), n.scratch, why, n.style.decimal_text && !as_text)) throw EncodeFailure(n.path, why);
+  if (as_text) {
+    write_string(out, bytes(&n.scratch[0]), n.scratch.size(), reserve_);
+    return;
+  }
   out.need(n.scratch.size() + reserve_);
   std::memcpy(out.p, n.scratch.data(), n.scratch.size());
   out.p += n.scratch.size();
 }
 
+void RowEncoder::checked_float(JsonNode& n, int64_t i, Out& out) {
+  const Array& a = *n.array;
+  const Kind kind = n.type->kind;
+  const double v = kind == Kind::float64 ? a.at<double>(i) : kind == Kind::float32 ? a.at<float>(i) : widen(a.at<uint16_t>(i));
+  if (!std::isfinite(v)) {
+    const char* const name = std::isnan(v) ? "NaN" : v < 0 ? "-Infinity" : "Infinity";
+    if (n.style.non_finite == JsonStyle::NonFinite::error) {
+      throw EncodeFailure(n.path, std::string("the value is ") + name + ", which JSON has no number for and non_finite=error refuses");
+    }
+    const size_t size = std::strlen(name);
+    *out.p++ = '"';
+    std::memcpy(out.p, name, size);
+    out.p += size;
+    *out.p++ = '"';
+  } else if (kind == Kind::float64) {
+    out.p = bytes(write_double(chars(out.p), v, n.decimals));
+  } else {
+    out.p = bytes(write_float(chars(out.p), static_cast<float>(v), n.decimals));
+  }
+}
+
+void RowEncoder::binary(JsonNode& n, int64_t i, Out& out) {
+  const Bytes b = bytes_at(*n.type, *n.array, i);
+  const auto size = static_cast<size_t>(b.size);
+  switch (n.style.binary) {
+    case JsonStyle::Binary::list: return write_byte_list(out, b.data, size, reserve_);
+    case JsonStyle::Binary::backslash_x: return write_hex(out, "\\\\x", 3, b.data, size, reserve_);
+    case JsonStyle::Binary::zero_x: return write_hex(out, "0x", 2, b.data, size, reserve_);
+    case JsonStyle::Binary::base58: return write_base58(out, b.data, size, n.work, reserve_);
+    default: return write_base64(out, b.data, size, reserve_);
+  }
+}
+
 void RowEncoder::from_dictionary(JsonNode& n, int64_t i, Out& out) {
-  const int64_t index = integer_at(n.kind, *n.array, i);
+  const int64_t index = integer_at(n.type->kind, *n.array, i);
   if (index < 0 || index >= n.array->dictionary->length) {
     throw EncodeFailure(n.path, "dictionary index " + std::to_string(index) + " is outside the dictionary of " +
                                     std::to_string(n.array->dictionary->length) + " values");
@@ -384,6 +341,7 @@ void RowEncoder::list(JsonNode& n, int64_t i, Out& out) {
 
 void RowEncoder::structure(JsonNode& n, int64_t i, Out& out) {
   const int64_t child = n.array->offset + i;
+  if (n.style.omit_nulls) return sparse(n.children, n.fixed, child, out);
   *out.p++ = '{';
   for (JsonNode& field : n.children) {
     out.need(n.fixed + reserve_);
@@ -431,46 +389,6 @@ void RowEncoder::key(JsonNode& n, int64_t i, Out& out) {
   // Only "null" ends in an l: the form that floats without one take elsewhere.
   if (out.p[-1] == 'l') throw EncodeFailure(n.path, "a map's key is NaN or infinite; JSON has no such key");
   *out.p++ = '"';
-}
-
-int compare_keys(const Type& type, const Array& a, int64_t i, int64_t j) {
-  if (type.dictionary) {
-    const int64_t x = integer_at(type.kind, a, i);
-    const int64_t y = integer_at(type.kind, a, j);
-    return x == y ? 0 : compare_keys(*type.dictionary, *a.dictionary, x, y);
-  }
-  switch (type.kind) {
-    case Kind::boolean: {
-      const auto bit = [&](int64_t k) { return (a.values[(a.offset + k) >> 3] >> ((a.offset + k) & 7)) & 1; };
-      return bit(i) - bit(j);
-    }
-    case Kind::int8:
-    case Kind::int16:
-    case Kind::int32:
-    case Kind::int64:
-    case Kind::uint8:
-    case Kind::uint16:
-    case Kind::uint32: return three_way(integer_at(type.kind, a, i), integer_at(type.kind, a, j));
-    case Kind::uint64: return three_way(a.at<uint64_t>(i), a.at<uint64_t>(j));
-    case Kind::float16: return three_way(widen(a.at<uint16_t>(i)), widen(a.at<uint16_t>(j)));
-    case Kind::float32: return three_way(a.at<float>(i), a.at<float>(j));
-    case Kind::float64: return three_way(a.at<double>(i), a.at<double>(j));
-    case Kind::date32:
-    case Kind::time_s:
-    case Kind::time_ms: return three_way(a.at<int32_t>(i), a.at<int32_t>(j));
-    case Kind::date64:
-    case Kind::time_us:
-    case Kind::time_ns:
-    case Kind::timestamp: return three_way(a.at<int64_t>(i), a.at<int64_t>(j));
-    case Kind::run_end: return compare_keys(type.children[1], a.children[1], run_at(type, a, i, -1), run_at(type, a, j, -1));
-    default: {
-      const Bytes x = bytes_at(type, a, i);
-      const Bytes y = bytes_at(type, a, j);
-      const int64_t shared = std::min(x.size, y.size);
-      const int order = shared == 0 ? 0 : std::memcmp(x.data, y.data, static_cast<size_t>(shared));
-      return order != 0 ? order : three_way(x.size, y.size);
-    }
-  }
 }
 
 }  // namespace penstock

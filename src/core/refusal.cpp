@@ -9,9 +9,11 @@ namespace {
 
 constexpr int32_t most_scale = 1000;
 
-std::string refusal(const Type& type, int depth) {
+bool is_decimal(const Type& type) { return type.kind >= Kind::decimal32 && type.kind <= Kind::decimal256; }
+
+std::string refusal(const Type& type, const JsonStyle& style, int depth) {
   if (depth > 64) return "is nested more than 64 levels deep";
-  if (type.dictionary) return refusal(*type.dictionary, depth + 1);
+  if (type.dictionary) return refusal(*type.dictionary, style, depth + 1);
   if (type.kind == Kind::unsupported) {
     const std::string& f = type.format;
     if (f.compare(0, 2, "tD") == 0) return "is a duration";
@@ -23,12 +25,12 @@ std::string refusal(const Type& type, int depth) {
     const Type& key = value_type(type.children[0].children[0]);
     const bool spelled = key.kind == Kind::boolean || key.is_integer() || (key.kind >= Kind::float16 && key.kind <= Kind::float64) ||
                          (key.is_string() && key.meaning != Meaning::variant) || key.meaning == Meaning::uuid ||
-                         (key.kind >= Kind::date32 && key.kind <= Kind::timestamp);
+                         (key.kind >= Kind::date32 && key.kind <= Kind::timestamp) || (is_decimal(key) && style.decimal_text) ||
+                         (key.kind >= Kind::binary && key.kind <= Kind::fixed_binary && style.binary != JsonStyle::Binary::list);
     if (!spelled) return "is a map whose keys are no strings, numbers, booleans, times or UUIDs";
   }
   // Arrow allows any scale of 32 bits; digits that are not there would fill gigabytes.
-  const bool is_decimal = type.kind >= Kind::decimal32 && type.kind <= Kind::decimal256;
-  if (is_decimal && (type.scale > most_scale || type.scale < -most_scale)) {
+  if (is_decimal(type) && (type.scale > most_scale || type.scale < -most_scale)) {
     return "is a decimal of scale " + std::to_string(type.scale) + ", beyond " + std::to_string(most_scale);
   }
   if (type.kind == Kind::structure) {
@@ -38,7 +40,7 @@ std::string refusal(const Type& type, int depth) {
     }
   }
   for (const Type& child : type.children) {
-    const std::string why = refusal(child, depth + 1);
+    const std::string why = refusal(child, style, depth + 1);
     if (!why.empty()) return why.compare(0, 3, "is ") == 0 && depth < 64 ? "holds a value that " + why : why;
   }
   return "";
@@ -46,6 +48,6 @@ std::string refusal(const Type& type, int depth) {
 
 }  // namespace
 
-std::string json_refusal(const Type& type) { return refusal(type, 0); }
+std::string json_refusal(const Type& type, const JsonStyle& style) { return refusal(type, style, 0); }
 
 }  // namespace penstock

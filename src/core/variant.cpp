@@ -47,8 +47,8 @@ inline char* write_escaped(char* out, uint8_t c) {
 // One text on its way through. Failing functions return false or null after fail() has written the sentence.
 class Rewriter {
  public:
-  Rewriter(const uint8_t* text, size_t size, std::string& out, std::string& why, Members& members)
-      : begin_(text), in_(text), end_(text + size), buffer_(out), start_(out.size()), why_(why), members_(members) {}
+  Rewriter(const uint8_t* text, size_t size, std::string& out, std::string& why, Members& members, bool decimal_text)
+      : begin_(text), in_(text), end_(text + size), buffer_(out), start_(out.size()), why_(why), members_(members), decimal_text_(decimal_text) {}
 
   bool run() {
     make_room(0);
@@ -138,7 +138,7 @@ class Rewriter {
           break;
         default:
           if (*in_ != '-' && !is_digit(*in_)) return fail("a value");
-          if (!number()) return false;
+          if (!(decimal_text_ ? number_as_text() : number())) return false;
       }
       for (;;) {  // a value is complete: the levels that end with it, then the comma before the next
         if (depth == 0) return true;
@@ -365,6 +365,19 @@ class Rewriter {
     return true;
   }
 
+  // The text of a number without point and exponent is an integer's; quotation marks around the others.
+  bool number_as_text() {
+    const uint8_t* end = in_;
+    while (end < end_ && (is_digit(*end) || *end == '-')) ++end;
+    if (end == end_ || (*end != '.' && (*end | 0x20) != 'e')) return number();
+    make_room(2 + LONGEST_NUMBER);
+    *out_++ = '"';
+    if (!number()) return false;
+    make_room(2);
+    *out_++ = '"';
+    return true;
+  }
+
   bool number() {
     const uint8_t* const token = in_;
     if (*in_ == '-') ++in_;
@@ -439,15 +452,16 @@ class Rewriter {
   char* out_ = nullptr;
   std::string& why_;
   Members& members_;
+  const bool decimal_text_;
 };
 
 }  // namespace
 
-bool rewrite_json(const uint8_t* text, size_t size, std::string& out, std::string& why) {
+bool rewrite_json(const uint8_t* text, size_t size, std::string& out, std::string& why, bool decimal_text) {
   static thread_local Members members;  // per thread: a column of small documents allocates only for its first
   members.start();
   const size_t before = out.size();
-  const bool written = Rewriter(text, size, out, why, members).run();
+  const bool written = Rewriter(text, size, out, why, members, decimal_text).run();
   if (!written) out.resize(before);
   members.trim();
   return written;

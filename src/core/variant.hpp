@@ -29,6 +29,7 @@ constexpr int JSON_DEPTH = 512;
 // Source: Feldera crates/sqllib/src/variant.rs (integers of 64 bits, other numbers decimals, maps sorted), crates/fxp
 // lib.rs parse_decimal and dynamic.rs (digits cut, places). There numbers of the last row are refused when large and 0
 // when small, and integers beyond 128 bits are refused; here no row is given up for a number that JSON can say.
-bool rewrite_json(const uint8_t* text, size_t size, std::string& out, std::string& why);
+// `decimal_text`: numbers that are decimals (all but integers) as strings, which the postgres flavor makes of them.
+bool rewrite_json(const uint8_t* text, size_t size, std::string& out, std::string& why, bool decimal_text = false);
 
 }  // namespace penstock

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from typing_extensions import Buffer, Self
 
-from penstock.layout import KeyLayout, Layout
+from penstock.layout import JsonStyle, KeyLayout, Layout
 
 # A field: (format string of the Arrow C data interface, name, extension name, field metadata `sql_type`, children,
 # dictionary). The schema itself is a field whose children are its columns.
@@ -113,8 +113,8 @@ class Schema:
     def spec(self) -> Sequence[Any]:
         """What it was made of, as it was given."""
 
-    def refusal(self, column: int) -> str:
-        """Return why a column has no form in JSON, as the end of a sentence; empty when it has one."""
+    def refusal(self, column: int, style: JsonStyle | None = None) -> str:
+        """Return why a column has no form in JSON of this style, as the end of a sentence; empty when it has one."""
 
 class Piece:
     """A RecordBatch imported without a copy: it keeps the capsule that __arrow_c_array__ gave, and so the buffers."""

@@ -7,6 +7,7 @@ different plans for the same output.
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from penstock import _core
@@ -29,7 +30,9 @@ class Plan:
     number     counts from 0 within one writer; workers know the layout by it
     """
 
-    def __init__(self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int) -> None:
+    def __init__(
+        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, stream_id: int
+    ) -> None:
         self.number = number
         self.changes: Changes = find_changes(schema, config.writer)
         key = find_key(schema, config.writer)
@@ -38,7 +41,7 @@ class Plan:
         columns = tuple(at for at in range(len(schema)) if at not in left_out)
         spec = _core.schema_spec(schema.__arrow_c_schema__())
         self.core = _core.Schema(spec)
-        form = plan_form(Context(schema, self.core, config, columns, self.changes))
+        form = plan_form(Context(schema, self.core, config, columns, self.changes, stream_id))
         key = form.key or key
         self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes)
         self.hashed = key or self.placement.hashed
@@ -70,6 +73,7 @@ class Planner:
         self._config = config
         self._partitions = partitions
         self._workers = workers
+        self._stream_id = secrets.randbelow(2**63 - 1)  # one for all schemas, and so for all workers
         self._plans: list[tuple[pa.Schema, Plan]] = []
 
     def plan(self, schema: pa.Schema) -> Plan:
@@ -81,6 +85,6 @@ class Planner:
         for known, plan in self._plans:
             if known is schema or known.equals(schema, check_metadata=True):
                 return plan
-        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers)
+        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, self._stream_id)
         self._plans.insert(0, (schema, plan))
         return plan

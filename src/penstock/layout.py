@@ -13,7 +13,7 @@ import msgspec
 
 from penstock import _core
 
-__all__ = ["FormatLayout", "JsonKey", "JsonLayout", "KeyLayout", "Layout", "Packing", "RawKey", "make_packer"]
+__all__ = ["FormatLayout", "JsonKey", "JsonLayout", "JsonStyle", "KeyLayout", "Layout", "Packing", "RawKey", "make_packer"]
 
 
 class Packing(msgspec.Struct, array_like=True, frozen=True):
@@ -33,16 +33,58 @@ class Packing(msgspec.Struct, array_like=True, frozen=True):
     prologue: bytes = b""
 
 
+class JsonStyle(msgspec.Struct, array_like=True, frozen=True):
+    """How JSON spells the types: one of the connector's flavors, and what is ours on top of it.
+
+    uint64_text  64-bit numbers without a sign as strings, for a schema that calls them so
+    """
+
+    flavor: str = "default"
+    binary_base64: bool = False
+    keep_decimal_scale: bool = False
+    iso_timestamps: bool = False
+    non_finite: Literal["null", "error", "string"] = "null"
+    omit_nulls: bool = False
+    uint64_text: bool = False
+
+
+# The text of an event: literals, and between them the names of holes (src/core/json_format.hpp): (literal, hole, literal, …,
+# literal). None: no value, a tombstone.
+JsonText = tuple[str, ...] | None
+
+
 class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
-    """Rows as JSON objects of these columns, in this order."""
+    """Rows as JSON objects of these columns, in this order, set into the text of each kind of change.
+
+    update         the old row is known too
+    upsert         it is not
+    before, after  struct columns that hold the old and the new row; `columns` are then their fields. -1: the columns are the row
+    """
 
     columns: tuple[int, ...]
+    insert: JsonText = ('{"insert":', "row", "}")
+    delete: JsonText = ('{"delete":', "row", "}")
+    update: JsonText = ('{"insert":', "row", "}")
+    upsert: JsonText = ('{"insert":', "row", "}")
+    style: JsonStyle = JsonStyle()
+    before: int = -1
+    after: int = -1
 
 
 class JsonKey(msgspec.Struct, array_like=True, frozen=True, tag="json"):
-    """A key that is a JSON object of these columns."""
+    """A key that is a JSON object of these columns.
+
+    prefix, suffix  what stands around the object
+    joined          no object, but the values with ':' between them, and strings without quotation marks
+    """
 
     columns: tuple[int, ...]
+    style: JsonStyle = JsonStyle()
+    before: int = -1
+    after: int = -1
+    prefix: str = ""
+    suffix: str = ""
+    joined: bool = False
 
 
 class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):

@@ -5,21 +5,19 @@ A plan is made once for each schema, before the first row: it refuses columns th
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from penstock.config import JsonFormat
-from penstock.errors import ConfigError, SchemaError
-from penstock.layout import JsonLayout, Packing
+from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
 
     from penstock import _core
     from penstock.changes import Changes
     from penstock.config import Config
-    from penstock.layout import FormatLayout, KeyLayout
+    from penstock.layout import FormatLayout, KeyLayout, Packing
 
 __all__ = ["Context", "Form", "plan_form"]
 
@@ -27,8 +25,9 @@ __all__ = ["Context", "Form", "plan_form"]
 class Context(NamedTuple):
     """What a format may look at.
 
-    core     the schema as the core reads it
-    columns  numbers of the columns that are written, in order
+    core       the schema as the core reads it
+    columns    numbers of the columns that are written, in order
+    stream_id  drawn once for the writer: snowflake's __stream_id
     """
 
     schema: pa.Schema
@@ -36,6 +35,7 @@ class Context(NamedTuple):
     config: Config
     columns: tuple[int, ...]
     changes: Changes
+    stream_id: int
 
 
 class Form(NamedTuple):
@@ -49,37 +49,12 @@ class Form(NamedTuple):
 def plan_form(context: Context) -> Form:
     """Return the plan of the configured format; SchemaError or ConfigError for what it cannot write."""
     form = context.config.format
-    planner = _PLANNERS.get(type(form))
-    if planner is None:
+    module = _MODULES.get(type(form))
+    if module is None:
         raise ConfigError(f'format "{type(form).__name__}" is not written by this version')
-    return planner(context)
+    made: Form = import_module(f"penstock.formats.{module}").plan(context)
+    return made
 
 
-def _plan_json(context: Context) -> Form:
-    form = context.config.format
-    assert isinstance(form, JsonFormat)  # noqa: S101
-    _refuse(context, set(context.columns))
-    return Form(JsonLayout(context.columns), Packing("array" if form.array else "lines", form.buffer_size_records))
-
-
-_PLANNERS: Final[dict[type, Callable[[Context], Form]]] = {JsonFormat: _plan_json}
-
-
-def _refuse(context: Context, columns: set[int]) -> None:
-    seen: set[str] = set()
-    for at, field in enumerate(context.schema):
-        if at not in columns:
-            continue
-        why = context.core.refusal(at)
-        if why:
-            raise SchemaError(
-                f'column "{field.name}" {why} ({str(field.type)[:200]}), which has no form in JSON; cast it, or '
-                "leave it out",
-                column=field.name,
-            )
-        if field.name in seen:
-            raise SchemaError(
-                f'two columns are called "{field.name}"; a JSON object needs one of each name, so rename or drop one',
-                column=field.name,
-            )
-        seen.add(field.name)
+# Each module has plan(context) -> Form; imported when its format is first asked for.
+_MODULES: Final[dict[type, str]] = {JsonFormat: "json"}
