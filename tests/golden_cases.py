@@ -159,7 +159,7 @@ def _bytes(expected: dict[str, Any], name: str) -> bytes | None:
 
 
 def check_messages(case: dict[str, Any], made: list[list[penstock.Message]], **marks: str) -> None:
-    """Assert key, value and headers of every message; `marks` are the case's {{NAMES}} of what is drawn anew each time."""
+    """Assert key, value and headers of every message; `marks` are the case's {{NAMES}} of what is drawn anew."""
     expected = case["expected"]["messages_per_batch"]
     assert [len(batch) for batch in made] == [len(batch) for batch in expected]
     ours = {(d["batch"], d["message"]): d for d in DIFFERENCES if d["case"] == case["id"] and "batch" in d}

@@ -10,7 +10,6 @@ the core, and nothing is fast.
 from __future__ import annotations
 
 import bisect
-import math
 import uuid
 import zlib
 from dataclasses import dataclass
@@ -18,20 +17,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from scalars import (
-    SECONDS_PER_DAY,
-    NoForm,
-    date_text,
-    decimal_text,
-    float_text,
-    quoted,
-    time_text,
-    timestamp_text,
-    variant_text,
-)
+from scalars import SECONDS_PER_DAY, NoForm, quoted
+from styles import Style
 
 ROWS_PER_CHUNK = 65536
 LARGEST_WEIGHT = 1_000_000
+DEFAULT = Style()
 HEADROOM = 64  # the maximum payload is message.max.bytes less this
 DELETES = frozenset({"delete", "D", "d", "-U", "-D"})
 INSERTS = frozenset({"insert", "upsert", "I", "U", "c", "u", "r", "+I", "+U"})
@@ -52,10 +43,6 @@ def integers(array: pa.Array, width: int) -> list[int]:
 
 def _sql_type(field: pa.Field) -> str:
     return (field.metadata or {}).get(b"sql_type", b"").decode()
-
-
-def _number_list(raw: bytes) -> str:
-    return "[" + ",".join(map(str, raw)) + "]"
 
 
 def _is_binary(kind: pa.DataType) -> bool:
@@ -80,7 +67,7 @@ def _is_list(kind: pa.DataType) -> bool:
     )
 
 
-def _leaf(array: pa.Array, kind: pa.DataType) -> list[str]:
+def _leaf(array: pa.Array, kind: pa.DataType, style: Style) -> list[str]:
     """Return the texts of a column without children; those of null slots are not looked at."""
     t = pa.types
     if t.is_boolean(kind):
@@ -89,66 +76,66 @@ def _leaf(array: pa.Array, kind: pa.DataType) -> list[str]:
         return [str(value) for value in array.to_pylist()]
     if t.is_floating(kind):
         width = 64 if t.is_float64(kind) else 32  # a float16 is the float32 it equals
-        return [float_text(math.nan if value is None else float(value), width) for value in array.to_pylist()]
+        return [style.float_value(None if value is None else float(value), width) for value in array.to_pylist()]
     if t.is_decimal(kind):
-        return [decimal_text(value, kind.scale) for value in integers(array, kind.bit_width // 8)]
+        return [style.decimal_value(value, kind.scale) for value in integers(array, kind.bit_width // 8)]
     if t.is_date32(kind):
-        return [quoted(date_text(value)) for value in integers(array, 4)]
+        return [style.date_value(value) for value in integers(array, 4)]
     if t.is_date64(kind):
-        return [quoted(date_text(value // (SECONDS_PER_DAY * 1000))) for value in integers(array, 8)]
+        return [style.date_value(value // (SECONDS_PER_DAY * 1000)) for value in integers(array, 8)]
     if t.is_time(kind):
-        return [quoted(time_text(value, kind.unit)) for value in integers(array, kind.bit_width // 8)]
+        return [style.time_value(value, kind.unit) for value in integers(array, kind.bit_width // 8)]
     if t.is_timestamp(kind):
-        return [quoted(timestamp_text(value, kind.unit, zoned=kind.tz is not None)) for value in integers(array, 8)]
+        return [style.timestamp_value(value, kind.unit, zoned=kind.tz is not None) for value in integers(array, 8)]
     raise NoForm(f"{kind} has no JSON form")
 
 
-def _text_column(array: pa.Array, field: pa.Field, *, variant: bool) -> list[str]:
+def _text_column(array: pa.Array, field: pa.Field, style: Style, *, variant: bool) -> list[str]:
     values = array.to_pylist()
     if variant:
-        return ["null" if value is None else variant_text(value) for value in values]
+        return ["null" if value is None else style.variant_value(value) for value in values]
     if _sql_type(field) == "UUID":
         return ["null" if value is None else quoted(str(uuid.UUID(value))) for value in values]
     return ["null" if value is None else quoted(value) for value in values]
 
 
-def _bytes_column(array: pa.Array, *, as_uuid: bool) -> list[str]:
+def _bytes_column(array: pa.Array, style: Style, *, as_uuid: bool) -> list[str]:
     values = array.to_pylist()
     if as_uuid:
         return ["null" if value is None else f'"{uuid.UUID(bytes=value)}"' for value in values]
-    return ["null" if value is None else _number_list(value) for value in values]
+    return ["null" if value is None else style.bytes_value(value) for value in values]
 
 
-def map_text(entries: pa.Array, key: pa.Field, item: pa.Field) -> str:
+def map_text(entries: pa.Array, key: pa.Field, item: pa.Field, style: Style) -> str:
     """Return one map's entries as an object sorted by key, equal keys in the order given."""
     keys, items = entries.field(0), entries.field(1)
     names = []
-    for text in cells(keys, key):
+    for text in cells(keys, key, style.of_key()):
         if text[0] in "[{" or text == "null":
             raise NoForm("a map key that is null, not finite, or not a scalar")
         names.append(text if text[0] == '"' else f'"{text}"')
-    order = sorted(range(len(names)), key=sort_values(keys).__getitem__)
-    texts = cells(items, item)
+    order = sorted(range(len(names)), key=sort_values(keys, style).__getitem__)
+    texts = cells(items, item, style)
     return "{" + ",".join(f"{names[i]}:{texts[i]}" for i in order) + "}"
 
 
-def sort_values(keys: pa.Array) -> list[Any]:
+def sort_values(keys: pa.Array, style: Style) -> list[Any]:
     """Return one comparable value per map key: text by its UTF-8 bytes, numbers and times by value, false first."""
     kind = keys.type
     t = pa.types
     if isinstance(keys, pa.ExtensionArray):
-        return sort_values(keys.storage)
+        return sort_values(keys.storage, style)
     if t.is_dictionary(kind):
-        values = sort_values(keys.dictionary)
+        values = sort_values(keys.dictionary, style)
         return [values[i] for i in keys.indices.to_pylist()]
     if t.is_run_end_encoded(kind):
-        values = sort_values(keys.values)
+        values = sort_values(keys.values, style)
         return [values[i] for i in _runs(keys)]
     if _is_string(kind):
         return [value.encode() for value in keys.to_pylist()]
-    if t.is_decimal(kind):
+    if t.is_decimal(kind) and not style.decimal_text:
         raise NoForm("a decimal map key")
-    if t.is_temporal(kind):
+    if t.is_temporal(kind) or t.is_decimal(kind):
         return integers(keys, kind.bit_width // 8)
     return keys.to_pylist()
 
@@ -159,7 +146,7 @@ def _runs(array: pa.Array) -> list[int]:
     return [bisect.bisect_right(ends, array.offset + row) for row in range(len(array))]
 
 
-def cells(array: pa.Array, field: pa.Field) -> list[str]:
+def cells(array: pa.Array, field: pa.Field, style: Style = DEFAULT) -> list[str]:
     """Return one JSON text per row of `array`; `field` is its field, whose metadata may name an SQL type."""
     kind = field.type
     t = pa.types
@@ -168,53 +155,76 @@ def cells(array: pa.Array, field: pa.Field) -> list[str]:
         variant = variant or kind.extension_name == "arrow.json"
         array, kind = array.storage, kind.storage_type
         if field.type.extension_name == "arrow.uuid":
-            return _bytes_column(array, as_uuid=True)
+            return _bytes_column(array, style, as_uuid=True)
     if t.is_null(kind):
         return ["null"] * len(array)
     if t.is_dictionary(kind):
-        texts = cells(array.dictionary, pa.field(field.name, kind.value_type, metadata=field.metadata))
+        texts = cells(array.dictionary, pa.field(field.name, kind.value_type, metadata=field.metadata), style)
         return ["null" if i is None else texts[i] for i in array.indices.to_pylist()]
     if t.is_run_end_encoded(kind):
-        texts = cells(array.values, pa.field(field.name, kind.value_type, metadata=field.metadata))
+        texts = cells(array.values, pa.field(field.name, kind.value_type, metadata=field.metadata), style)
         return [texts[run] for run in _runs(array)]
     if _is_string(kind):
-        return _text_column(array, field, variant=variant)
+        return _text_column(array, field, style, variant=variant)
     if _is_binary(kind):
-        return _bytes_column(array, as_uuid=_sql_type(field) == "UUID")
+        sixteen = t.is_fixed_size_binary(kind) and kind.byte_width == 16
+        return _bytes_column(array, style, as_uuid=sixteen and _sql_type(field) == "UUID")
     valid = array.is_valid().to_pylist()
     if t.is_map(kind):
         return [
-            map_text(array[row].values, kind.key_field, kind.item_field) if valid[row] else "null"
+            map_text(array[row].values, kind.key_field, kind.item_field, style) if valid[row] else "null"
             for row in range(len(array))
         ]
     if _is_list(kind):
         return [
-            "[" + ",".join(cells(array[row].values, kind.value_field)) + "]" if valid[row] else "null"
+            "[" + ",".join(cells(array[row].values, kind.value_field, style)) + "]" if valid[row] else "null"
             for row in range(len(array))
         ]
     if t.is_struct(kind):
         children = [kind.field(i) for i in range(kind.num_fields)]
         # a row that is null may hide values which have no form, so only the others are encoded
-        return [_row(array, children, row) if valid[row] else "null" for row in range(len(array))]
-    return [text if good else "null" for text, good in zip(_leaf(array, kind), valid, strict=True)]
+        return [_row(array, children, row, style) if valid[row] else "null" for row in range(len(array))]
+    return [text if good else "null" for text, good in zip(_leaf(array, kind, style), valid, strict=True)]
 
 
-def _row(array: pa.StructArray, children: list[pa.Field], row: int) -> str:
-    texts = (cells(array.field(i).slice(row, 1), child)[0] for i, child in enumerate(children))
-    return object_text(children, texts)
+def _row(array: pa.StructArray, children: list[pa.Field], row: int, style: Style) -> str:
+    values = [array.field(i).slice(row, 1) for i in range(len(children))]
+    texts = (cells(value, child, style)[0] for value, child in zip(values, children, strict=True))
+    return object_text(children, texts, [_is_null(value, 0) for value in values], style)
 
 
-def object_text(fields: list[pa.Field], texts: Any) -> str:
-    """Return one object with the fields' names in their order."""
-    return "{" + ",".join(f"{quoted(field.name)}:{text}" for field, text in zip(fields, texts, strict=True)) + "}"
+def _is_null(array: pa.Array, row: int) -> bool:
+    """Tell whether the value is null, be it by the dictionary or the runs behind it."""
+    if isinstance(array, pa.ExtensionArray):
+        return _is_null(array.storage, row)
+    if pa.types.is_dictionary(array.type):
+        at = array.indices[row].as_py()
+        return at is None or _is_null(array.dictionary, at)
+    if pa.types.is_run_end_encoded(array.type):
+        return _is_null(array.values, _runs(array)[row])
+    return not array[row].is_valid
 
 
-def rows(batch: pa.RecordBatch, columns: list[str] | None = None) -> list[str]:
+def object_text(fields: list[pa.Field], texts: Any, nulls: list[bool], style: Style) -> str:
+    """Return one object with the fields' names in their order, without those that are null where the style says so."""
+    members = [
+        f"{quoted(field.name)}:{text}"
+        for field, text, null in zip(fields, texts, nulls, strict=True)
+        if not (null and style.omit_nulls)
+    ]
+    return "{" + ",".join(members) + "}"
+
+
+def rows(batch: pa.RecordBatch, columns: list[str] | None = None, style: Style = DEFAULT) -> list[str]:
     """Return each row as one JSON object of `columns` in the order given (all of them, in schema order, by default)."""
     names = batch.schema.names if columns is None else columns
     fields = [batch.schema.field(name) for name in names]
-    texts = [cells(batch.column(name), field) for name, field in zip(names, fields, strict=True)]
-    return [object_text(fields, [column[row] for column in texts]) for row in range(batch.num_rows)]
+    found = [batch.column(name) for name in names]
+    texts = [cells(column, field, style) for column, field in zip(found, fields, strict=True)]
+    return [
+        object_text(fields, [text[row] for text in texts], [_is_null(column, row) for column in found], style)
+        for row in range(batch.num_rows)
+    ]
 
 
 # ---- changes, keys and messages -------------------------------------------------------------------------------------

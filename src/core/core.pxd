@@ -139,6 +139,21 @@ cdef extern from "json_format.hpp" namespace "penstock" nogil:
     shared_ptr[CKeyEncoder] make_json_key(const Type&, const JsonKeyOptions&) except +
 
 
+cdef extern from "csv.hpp" namespace "penstock" nogil:
+    enum class CsvQuoting(uint8_t):
+        necessary
+        always
+        strings
+    struct CsvOptions:
+        vector[int] columns
+        char delimiter
+        cbool weight
+        CsvQuoting quoting
+        string null_text
+        cbool nested_json
+    shared_ptr[CFormat] make_csv(const Type&, const CsvOptions&) except +
+
+
 cdef extern from "interim.hpp" namespace "penstock" nogil:
     shared_ptr[CKeyEncoder] make_raw_key(const Type&, int) except +
 

@@ -115,7 +115,7 @@ inline constexpr StampText zoned_stamp{' ', 6, {'+', '0', '0', ':', '0', '0'}};
 
 // `value` in units of which a second has `Per`, a constant so that the divisions are multiplications.
 template <int64_t Per>
-inline char* write_timestamp(char* to, int64_t value, const StampText& form, DayTexts& known) {
+inline char* write_moment(char* to, int64_t value, const StampText& form, DayTexts& known) {
   int64_t second = value / Per;
   int64_t rest = value % Per;
   if (rest < 0) {
@@ -128,12 +128,18 @@ inline char* write_timestamp(char* to, int64_t value, const StampText& form, Day
     of_day += 86400;
     day -= 1;
   }
-  *to++ = '"';
   to = write_day(to, day, known);
   *to++ = form.between;
   to = write_clock(to, static_cast<uint32_t>(of_day), static_cast<uint32_t>(rest * (1000000000 / Per)));
   std::memcpy(to, form.behind, sizeof form.behind);
-  to += form.behind_size;
+  return to + form.behind_size;
+}
+
+// The same between quotation marks.
+template <int64_t Per>
+inline char* write_timestamp(char* to, int64_t value, const StampText& form, DayTexts& known) {
+  *to++ = '"';
+  to = write_moment<Per>(to, value, form, known);
   *to++ = '"';
   return to;
 }

@@ -1,5 +1,7 @@
 # What a layout (layout.py) names becomes the C++ object that encodes it; a part of _core.pyx.
 
+from core cimport CsvOptions, CsvQuoting, make_csv
+
 
 cdef JsonStyle json_style(style) except *:
     cdef JsonStyle made
@@ -65,7 +67,20 @@ cdef shared_ptr[CFormat] make_format(Schema schema, layout) except *:
     kind = type(layout).__name__
     if kind == "JsonLayout":
         return json_format(schema, layout)
+    if kind == "CsvLayout":
+        return make_csv(schema.type, csv_options(layout))
     raise TypeError(f"no format for a {kind}")
+
+
+cdef CsvOptions csv_options(layout) except *:
+    cdef CsvOptions options
+    options.columns = layout.columns
+    options.delimiter = <char> ord(layout.delimiter)
+    options.weight = layout.weight
+    options.quoting = {"necessary": CsvQuoting.necessary, "always": CsvQuoting.always, "strings": CsvQuoting.strings}[layout.quoting]
+    options.null_text = layout.null_text.encode()
+    options.nested_json = layout.nested_json
+    return options
 
 
 cdef shared_ptr[CKeyEncoder] make_key(Schema schema, layout) except *:

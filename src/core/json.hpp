@@ -111,9 +111,6 @@ int compare_keys(const Type& type, const Array& a, int64_t i, int64_t j);
 // Null by its own validity, or by that of the dictionary value or run that it stands for.
 bool stands_for_null(const Type& type, const Array& a, int64_t i);
 
-// Float16 to the float32 that equals it.
-float widen(uint16_t half);
-
 // Empty, or why a column of this type has no form in JSON of this style: `duration`, `map whose keys are lists`, …
 std::string json_refusal(const Type& type, const JsonStyle& style = {});
 

@@ -17,9 +17,7 @@ class Rows {
  public:
   Rows(const Type& schema, const std::vector<int>& columns, const Images& images, const JsonStyle& style)
       : images_(images), after_(row_type(schema, images.after), columns, style, row_path(schema, images.after)) {
-    if (!split()) return;
-    before_path_ = row_path(schema, images.before);
-    before_ = std::make_unique<RowEncoder>(row_type(schema, images.before), columns, style, before_path_);
+    if (split()) before_ = std::make_unique<RowEncoder>(row_type(schema, images.before), columns, style, row_path(schema, images.before));
   }
 
   void open(const Array& block) {
@@ -29,27 +27,19 @@ class Rows {
   }
 
   bool split() const { return images_.after >= 0; }
-
-  // What the images make of the event, which itself knows only its row.
-  Change change(const Event& event) const {
-    if (!split()) return event.change;
-    const bool no_before = image(images_.before).is_null(event.row);
-    const bool no_after = image(images_.after).is_null(event.row);
-    if (no_before && no_after) {
-      throw EncodeFailure(before_path_, "both images of the row are null; an insert has the one after, a delete the one before");
-    }
-    return no_before ? Change::insert : no_after ? Change::remove : Change::update;
-  }
   bool has_before(const Event& event) const { return split() || event.before >= 0; }
 
   // The new row, or the one that goes.
-  RowEncoder& encoder(Change change) { return split() && change == Change::remove ? *before_ : after_; }
-  int64_t place(const Event& event, Change change) const {
-    return split() ? image(change == Change::remove ? images_.before : images_.after).offset + event.row : event.row;
+  void row(Out& out, const Event& event) {
+    if (split() && event.change == Change::remove) return before(out, event);
+    after_.row(out, split() ? image(images_.after).offset + event.row : event.row);
   }
-  // The row that an update replaces.
-  RowEncoder& encoder_before() { return split() ? *before_ : after_; }
-  int64_t place_before(const Event& event) const { return split() ? image(images_.before).offset + event.row : event.before; }
+
+  // The row that goes, or that an update replaces.
+  void before(Out& out, const Event& event) {
+    if (split()) return before_->row(out, image(images_.before).offset + event.row);
+    after_.row(out, event.before);
+  }
 
  private:
   static const Type& row_type(const Type& schema, int column) { return column < 0 ? schema : schema.children[static_cast<size_t>(column)]; }
@@ -59,7 +49,6 @@ class Rows {
   Images images_;
   RowEncoder after_;
   std::unique_ptr<RowEncoder> before_;
-  std::string before_path_;
   const Array* block_ = nullptr;
 };
 
@@ -113,28 +102,26 @@ class JsonFormat : public Format {
   }
 
   bool value(Out& out, const Event& event) override {
-    const Change change = rows_.change(event);
-    const Text& text = change == Change::insert   ? insert_
-                       : change == Change::remove ? remove_
-                       : rows_.has_before(event)  ? update_
-                                                  : upsert_;
+    const Text& text = event.change == Change::insert   ? insert_
+                       : event.change == Change::remove ? remove_
+                       : rows_.has_before(event)        ? update_
+                                                        : upsert_;
     if (text.tombstone) return false;
     for (const Part& part : text.parts) {
       put_literal(out, part);
       switch (part.hole) {
         case Hole::none: break;
-        case Hole::row: rows_.encoder(change).row(out, rows_.place(event, change)); break;
-        case Hole::before: rows_.encoder_before().row(out, rows_.place_before(event)); break;
-        case Hole::open_row: {
-          rows_.encoder(change).row(out, rows_.place(event, change));
+        case Hole::row: rows_.row(out, event); break;
+        case Hole::before: rows_.before(out, event); break;
+        case Hole::open_row:
+          rows_.row(out, event);
           if (out.p[-2] == '{') {
             --out.p;  // a row without members
           } else {
             out.p[-1] = ',';
           }
           break;
-        }
-        case Hole::weight: put_number(out, change == Change::remove ? -event.weight : event.weight); break;
+        case Hole::weight: put_number(out, event.change == Change::remove ? -event.weight : event.weight); break;
         case Hole::sequence: put_number(out, static_cast<int64_t>(event.sequence)); break;
         case Hole::now: put_number(out, now_); break;
       }
@@ -180,10 +167,9 @@ class ObjectKey : public KeyEncoder {
   void open(const Array& block) override { rows_.open(block); }
 
   bool key(Out& out, const Event& event) override {
-    const Change change = rows_.change(event);
-    if (change == Change::update && rows_.has_before(event)) refuse_new_key(event);
+    if (event.change == Change::update && rows_.split()) refuse_new_key(event);
     put(out, prefix_);
-    rows_.encoder(change).row(out, rows_.place(event, change));
+    rows_.row(out, event);
     put(out, suffix_);
     return true;
   }
@@ -195,12 +181,12 @@ class ObjectKey : public KeyEncoder {
     out.p += text.size();
   }
 
-  // One message has one key: the old row would stay with its own for ever.
+  // One message has one key: the old row would stay with its own for ever. (A -U and a +U of different keys are never one event.)
   void refuse_new_key(const Event& event) {
     ScratchOut before(before_text_);
     ScratchOut after(after_text_);
-    rows_.encoder_before().row(before, rows_.place_before(event));
-    rows_.encoder(Change::update).row(after, rows_.place(event, Change::update));
+    rows_.before(before, event);
+    rows_.row(after, event);
     const size_t size = before.size();
     if (size == after.size() && std::memcmp(before.data(), after.data(), size) == 0) return;
     const auto shown = [](const ScratchOut& text) {

@@ -40,7 +40,8 @@ struct EventText {
   std::vector<EventPart> parts;   // the last one has no hole
 };
 
-// Where the two images of a row are, when they are struct columns: both -1 when the block's own columns are the row.
+// Where the two images of a row are, when they are struct columns: both -1 when the block's own columns are the row. An image is
+// read for the changes that have it: before of updates and deletes, after of updates and inserts.
 struct Images {
   int before = -1;
   int after = -1;

@@ -1,9 +1,10 @@
-// The order of a map's entries, and what a value is before it is spelled: null or not, half a float or a whole one.
+// The order of a map's entries, and what a value is before it is spelled: null or not.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "json.hpp"
+#include "number.hpp"
 
 namespace penstock {
 
@@ -25,17 +26,6 @@ int compare_integers(const uint8_t* x, const uint8_t* y, int size) {
 }
 
 }  // namespace
-
-float widen(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  const uint32_t exponent = (half >> 10) & 31;
-  const uint32_t mantissa = half & 0x3ff;
-  if (exponent == 0) return std::copysign(std::ldexp(static_cast<float>(mantissa), -24), sign != 0 ? -1.0f : 1.0f);
-  const uint32_t word = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | (mantissa << 13);
-  float f;
-  std::memcpy(&f, &word, 4);
-  return f;
-}
 
 bool stands_for_null(const Type& type, const Array& a, int64_t i) {
   if (a.is_null(i)) return true;

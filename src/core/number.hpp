@@ -25,4 +25,7 @@ char* write_float(char* out, float v);
 char* write_double(char* out, double v, int& hint);
 char* write_float(char* out, float v, int& hint);
 
+// A float16, given as its bits, as the float32 that equals it.
+float widen(uint16_t half);
+
 }  // namespace penstock

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "sixteen.hpp"
+
 namespace penstock {
 
 namespace {
@@ -51,57 +53,6 @@ inline uint8_t* write_escape(uint8_t* to, uint8_t c) {
   *to++ = static_cast<uint8_t>(hex[c & 15]);
   return to;
 }
-
-// Of 16 bytes: a bit set for each one that needs an escape; `high` gathers the ones above 0x7f.
-#if defined(__SSE2__)
-struct Sixteen {
-  __m128i v;
-  static Sixteen load(const uint8_t* s) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(s))}; }
-  void store(uint8_t* to) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), v); }
-  uint32_t special() const {
-    const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
-    const __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
-    const __m128i slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-    return static_cast<uint32_t>(_mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, slash))));
-  }
-  bool high() const { return _mm_movemask_epi8(v) != 0; }
-};
-#elif defined(__ARM_NEON)
-struct Sixteen {
-  uint8x16_t v;
-  static Sixteen load(const uint8_t* s) { return {vld1q_u8(s)}; }
-  void store(uint8_t* to) const { vst1q_u8(to, v); }
-  uint32_t special() const {
-    const uint8x16_t bad = vorrq_u8(vcltq_u8(v, vdupq_n_u8(0x20)), vorrq_u8(vceqq_u8(v, vdupq_n_u8('"')), vceqq_u8(v, vdupq_n_u8('\\'))));
-    // Four bits a byte, then one bit a byte: enough to find the first one.
-    uint64_t nibbles = vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8(bad), 4)), 0);
-    uint32_t mask = 0;
-    while (nibbles != 0) {
-      const int at = __builtin_ctzll(nibbles) >> 2;
-      mask |= 1u << at;
-      nibbles &= ~(0xfull << (at * 4));
-    }
-    return mask;
-  }
-  bool high() const { return vmaxvq_u8(v) > 0x7f; }
-};
-#else
-struct Sixteen {
-  uint8_t v[16];
-  static Sixteen load(const uint8_t* s) { Sixteen x; std::memcpy(x.v, s, 16); return x; }
-  void store(uint8_t* to) const { std::memcpy(to, v, 16); }
-  uint32_t special() const {
-    uint32_t mask = 0;
-    for (int i = 0; i < 16; ++i) mask |= static_cast<uint32_t>(escapes[v[i]] != 0) << i;
-    return mask;
-  }
-  bool high() const {
-    uint8_t all = 0;
-    for (const uint8_t c : v) all |= c;
-    return all > 0x7f;
-  }
-};
-#endif
 
 inline bool special8(uint64_t w) {  // any of 8 bytes below 0x20, '"' or '\\'; may say yes to a neighbour of a high byte
   constexpr uint64_t ones = 0x0101010101010101ull;

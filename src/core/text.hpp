@@ -6,12 +6,6 @@
 #include <stdexcept>
 #include <string>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#elif defined(__ARM_NEON)
-#include <arm_neon.h>
-#endif
-
 namespace penstock {
 
 // Space to write to. The owner decides what growing means: a slab that is full moves the message under way to the next one.

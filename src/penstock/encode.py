@@ -31,7 +31,7 @@ class Plan:
     """
 
     def __init__(
-        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, stream_id: int
+        self, number: int, schema: pa.Schema, config: Config, partitions: int, workers: int, *, stream_id: int
     ) -> None:
         self.number = number
         self.changes: Changes = find_changes(schema, config.writer)
@@ -85,6 +85,6 @@ class Planner:
         for known, plan in self._plans:
             if known is schema or known.equals(schema, check_metadata=True):
                 return plan
-        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, self._stream_id)
+        plan = Plan(len(self._plans), schema, self._config, self._partitions, self._workers, stream_id=self._stream_id)
         self._plans.insert(0, (schema, plan))
         return plan

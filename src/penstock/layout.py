@@ -13,7 +13,18 @@ import msgspec
 
 from penstock import _core
 
-__all__ = ["FormatLayout", "JsonKey", "JsonLayout", "JsonStyle", "KeyLayout", "Layout", "Packing", "RawKey", "make_packer"]
+__all__ = [
+    "CsvLayout",
+    "FormatLayout",
+    "JsonKey",
+    "JsonLayout",
+    "JsonStyle",
+    "KeyLayout",
+    "Layout",
+    "Packing",
+    "RawKey",
+    "make_packer",
+]
 
 
 class Packing(msgspec.Struct, array_like=True, frozen=True):
@@ -48,8 +59,8 @@ class JsonStyle(msgspec.Struct, array_like=True, frozen=True):
     uint64_text: bool = False
 
 
-# The text of an event: literals, and between them the names of holes (src/core/json_format.hpp): (literal, hole, literal, …,
-# literal). None: no value, a tombstone.
+# The text of an event: (literal, hole, literal, …, literal), the holes as src/core/json_format.hpp names them. None: no
+# value, a tombstone.
 JsonText = tuple[str, ...] | None
 
 
@@ -58,7 +69,8 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
 
     update         the old row is known too
     upsert         it is not
-    before, after  struct columns that hold the old and the new row; `columns` are then their fields. -1: the columns are the row
+    before, after  struct columns of the old and the new row, whose fields `columns` are; -1: the schema's columns are
+                   the row
     """
 
     columns: tuple[int, ...]
@@ -69,6 +81,17 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     style: JsonStyle = JsonStyle()
     before: int = -1
     after: int = -1
+
+
+class CsvLayout(msgspec.Struct, array_like=True, frozen=True, tag="csv"):
+    """Rows as lines of CSV of these columns, in this order; see src/core/csv.hpp."""
+
+    columns: tuple[int, ...]
+    delimiter: str
+    weight: bool
+    quoting: Literal["necessary", "always", "strings"]
+    null_text: str
+    nested_json: bool
 
 
 class JsonKey(msgspec.Struct, array_like=True, frozen=True, tag="json"):
@@ -93,7 +116,7 @@ class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
     column: int
 
 
-FormatLayout = JsonLayout
+FormatLayout = JsonLayout | CsvLayout
 KeyLayout = JsonKey | RawKey
 
 

@@ -277,10 +277,15 @@ def test_every_case_is_run():
         "snowflake_json_scalars",
     }  # fmt: skip
     for name, case in VALUES.items():
-        assert name == "base58" or "row_json" in case["expected"] or case["sql_type"].split("(")[0] in {
-            "DECIMAL",
-            "VARIANT",
-        }, name
+        assert (
+            name == "base58"
+            or "row_json" in case["expected"]
+            or case["sql_type"].split("(")[0]
+            in {
+                "DECIMAL",
+                "VARIANT",
+            }
+        ), name
     assert {name for name, case in VALUES.items() if "row_json" in case["expected"]} == tested
     assert set(PACKING) == {"test_ndjson_insdel", "test_long_record_error", "size_packing_array"}
     assert set(SNOWFLAKE) == {"test_arrayjson_snowflake", "snowflake_json_scalars"}

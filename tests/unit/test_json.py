@@ -17,6 +17,7 @@ import oracles
 import strategies
 from compare import check, sent
 from oracles import Packing
+from scalars import float_text
 
 # ---- any schema, any slicing ----------------------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ def test_floats_near_powers(width):
     column = powers(width)
     texts = core_texts(column)
     for text, value in zip(texts, column.to_pylist(), strict=True):
-        assert text == oracles.float_text(value, width), value
+        assert text == float_text(value, width), value
 
 
 @given(bits=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=50))
@@ -159,7 +160,7 @@ def test_doubles_of_any_bits(bits):
     """Any 64 bits as a double have the digits that Python finds, and read back to the same double."""
     column = pa.array(np.array(bits, dtype=np.uint64).view(np.float64))
     for text, value in zip(core_texts(column), column.to_pylist(), strict=True):
-        assert text == oracles.float_text(value, 64)
+        assert text == float_text(value, 64)
         if math.isfinite(value):
             assert struct.pack("<d", float(text)) == struct.pack("<d", value)
             assert text.lstrip("-").replace(".", "").split("e")[0].strip("0") == digits_of(value)
@@ -174,7 +175,7 @@ def test_floats_of_any_bits(bits):
     """Any 32 bits as a float have the oracle's digits and read back to the same float."""
     column = pa.array(np.array(bits, dtype=np.uint32).view(np.float32))
     for text, value in zip(core_texts(column), column.to_pylist(), strict=True):
-        assert text == oracles.float_text(value, 32)
+        assert text == float_text(value, 32)
 
 
 @given(cents=st.lists(st.integers(-(10**11), 10**11), min_size=1, max_size=30), places=st.integers(0, 9))
@@ -183,7 +184,7 @@ def test_prices(cents, places):
     """Doubles with few decimals, for which there may be a faster way, and a full one among them, are no exception."""
     values = [cent / 10**places for cent in cents]
     for column in (pa.array(values), pa.array([*values, 0.1 + 0.2, math.pi * 1e5, *values])):
-        assert core_texts(column) == [oracles.float_text(value, 64) for value in column.to_pylist()]
+        assert core_texts(column) == [float_text(value, 64) for value in column.to_pylist()]
 
 
 def test_decimals_by_hand():

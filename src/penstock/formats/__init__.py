@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import JsonFormat
+from penstock.config import CsvFormat, JsonFormat
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,11 +39,16 @@ class Context(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What a format makes of a schema. key: the key that the format itself prescribes, None: the settings' own."""
+    """What a format makes of a schema.
+
+    key    the key that the format itself prescribes, None: the settings' own
+    pairs  it has an event for an update: a -U and its +U become one
+    """
 
     layout: FormatLayout
     packing: Packing
     key: KeyLayout | None = None
+    pairs: bool = False
 
 
 def plan_form(context: Context) -> Form:
@@ -57,4 +62,4 @@ def plan_form(context: Context) -> Form:
 
 
 # Each module has plan(context) -> Form; imported when its format is first asked for.
-_MODULES: Final[dict[type, str]] = {JsonFormat: "json"}
+_MODULES: Final[dict[type, str]] = {JsonFormat: "json", CsvFormat: "csv"}

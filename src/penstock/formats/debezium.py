@@ -46,6 +46,12 @@ _INTEGERS: Final = {
     pa.uint32(): "int64",
     pa.uint64(): "string",
 }
+_SCALARS: Final = (
+    (types.is_boolean, {"type": "boolean"}),
+    (types.is_float64, {"type": "double"}),
+    (types.is_floating, {"type": "float"}),
+    (types.is_date, {"type": "int32", "name": f"{_CONNECT}.Date"}),
+)
 _SOURCE_FIELDS: Final = (
     ("version", "string", False),
     ("connector", "string", False),
@@ -65,10 +71,11 @@ class Images(NamedTuple):
     rows: pa.Schema
 
 
-def find_images(schema: pa.Schema, columns: tuple[int, ...], writer: WriterConfig) -> Images | None:
-    """Find before_column and after_column; None where neither is named.
+def find_images(schema: pa.Schema, columns: tuple[int, ...], writer: WriterConfig, *, keyed: bool) -> Images | None:
+    """Find before_column and after_column, which changes.py has seen to be structs; None where neither is named.
 
-    Raises ConfigError where one is missing, is no struct, or where other columns would be left out without a word.
+    keyed   there are key_fields
+    Raises  ConfigError where one is missing or they are not the same row, SchemaError for columns beside them
     """
     names = {"before_column": writer.before_column, "after_column": writer.after_column}
     given = {setting: name for setting, name in names.items() if name is not None}
@@ -84,7 +91,11 @@ def find_images(schema: pa.Schema, columns: tuple[int, ...], writer: WriterConfi
                 f"before_column and {other} both say what a row does: without a row before it is an insert, without "
                 f"one after it a delete; leave {other} out"
             )
-    before, after = (_find_image(schema, name, setting) for setting, name in given.items())
+    if not keyed:
+        raise ConfigError(
+            "before_column needs format.config.key_fields: otherwise the whole row is the key, and an update changes it"
+        )
+    before, after = (find_column(schema, name, setting) for setting, name in given.items())
     kinds = [schema.field(at).type for at in (before, after)]
     told = [[(member.name, member.type) for member in kind] for kind in kinds]
     if told[0] != told[1]:
@@ -102,15 +113,6 @@ def find_images(schema: pa.Schema, columns: tuple[int, ...], writer: WriterConfi
                 column=name,
             )
     return Images(before, after, pa.schema(list(kinds[1])))
-
-
-def _find_image(schema: pa.Schema, name: str, setting: str) -> int:
-    at = find_column(schema, name, setting)
-    kind = schema.field(at).type
-    if not types.is_struct(kind):
-        raise ConfigError(f'{setting}: column "{name}" is {kind}; a struct with the fields of the row is needed',
-                          column=name)  # fmt: skip
-    return at
 
 
 def make_envelope(
@@ -137,14 +139,17 @@ def make_envelope(
         if images is not None:
             own = context.schema.field(images.before).type
             before = [connect_fields(own.field(at), style, told=told) for at in columns]
-        elif told or context.changes.mode == "op":  # deletes and updates bring a row before; weights do too, see 5.6 [Q]
+        elif (
+            told or context.changes.mode == "op"
+        ):  # deletes and updates bring a row before; weights do too, see 5.6 [Q]
             before = fields
         value_text = f'"schema":{_dump(_value_schema(config, fields, before))},'
         key_fields = [connect_fields(rows.field(at), style, told=told) for at in keys]
         key_schema = {"type": "struct", "fields": key_fields, "name": f"{config.topic}.Key" if told else "Key"}
         key_text = f'"schema":{_dump(key_schema)},'
     places = (-1, -1) if images is None else (images.before, images.after)
-    layout = JsonLayout(columns, *_texts(config, value_text), style, *places)
+    insert, delete, update, upsert = _texts(config, value_text)
+    layout = JsonLayout(columns, insert, delete, update, upsert, style, *places)
     return layout, JsonKey(keys, style, *places, prefix=f'{{{key_text}"payload":', suffix="}")
 
 
@@ -178,9 +183,7 @@ def _texts(config: Config, schema: str) -> list[tuple[str, ...]]:
     ]
 
 
-def _value_schema(
-    config: Config, after: list[dict[str, Any]], before: list[dict[str, Any]] | None
-) -> dict[str, Any]:
+def _value_schema(config: Config, after: list[dict[str, Any]], before: list[dict[str, Any]] | None) -> dict[str, Any]:
     """Return the schema of a value; without `before` the connector's."""
     told = config.writer.debezium_source
     row_name = {"name": f"{config.topic}.Value"} if told else {}
@@ -226,7 +229,7 @@ def _described(field: pa.Field, style: JsonStyle, *, told: bool) -> dict[str, An
     if _is_list(kind):
         item = kind.value_field
         return {"type": "array", "items": {**_described(item, style, told=told), "optional": item.nullable}}
-    if _is_binary(kind) and (field.metadata or {}).get(b"sql_type") != b"UUID":
+    if _is_binary(kind) and not _is_uuid(kind, field):
         if told and not style.binary_base64:  # the payload is a list of numbers up to 255
             return {"type": "array", "items": {"type": "int16", "optional": False}}
         return {"type": "bytes"}
@@ -234,42 +237,31 @@ def _described(field: pa.Field, style: JsonStyle, *, told: bool) -> dict[str, An
 
 
 def _scalar(kind: pa.DataType, style: JsonStyle, *, told: bool) -> dict[str, Any]:
-    if types.is_boolean(kind):
-        return {"type": "boolean"}
     if kind in _INTEGERS:
         return {"type": _INTEGERS[kind]}
-    if types.is_floating(kind):
-        return {"type": "double" if types.is_float64(kind) else "float"}
-    if types.is_date(kind):
-        return {"type": "int32", "name": f"{_CONNECT}.Date"}
+    for is_kind, described in _SCALARS:
+        if is_kind(kind):
+            return dict(described)
     if types.is_time(kind):  # Connect's own Time is an int32
         return {"type": "int32" if told else "int64", "name": f"{_CONNECT}.Time"}
-    if types.is_timestamp(kind):
-        if style.iso_timestamps:
-            return {"type": "string"}
-        if kind.tz is not None and not told:
-            return {"type": "int64"}
-        return {"type": "int64", "name": f"{_CONNECT}.Timestamp"}
+    if types.is_timestamp(kind) and not style.iso_timestamps:
+        return {"type": "int64", "name": f"{_CONNECT}.Timestamp"} if told or kind.tz is None else {"type": "int64"}
     return {"type": "string"}  # decimals, texts, UUIDs, VARIANT, nulls
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return (
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_binary_view(kind)
-        or types.is_fixed_size_binary(kind)
-    ) and not types.is_decimal(kind)
+    forms = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+    return any(is_form(kind) for is_form in forms)
+
+
+def _is_uuid(kind: pa.DataType, field: pa.Field) -> bool:
+    marked = (field.metadata or {}).get(b"sql_type") == b"UUID"
+    return bool(marked and types.is_fixed_size_binary(kind) and kind.byte_width == 16)  # noqa: PLR2004 - of a UUID
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return (
-        types.is_list(kind)
-        or types.is_large_list(kind)
-        or types.is_fixed_size_list(kind)
-        or types.is_list_view(kind)
-        or types.is_large_list_view(kind)
-    )
+    forms = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
+    return any(is_form(kind) for is_form in forms)
 
 
 def _dump(value: object) -> str:

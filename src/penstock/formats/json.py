@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from penstock.columns import find_connector_column
+from penstock.config import JsonFormat
 from penstock.errors import ConfigError, SchemaError
 from penstock.formats import Context, Form
 from penstock.formats.debezium import find_images, make_envelope
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from penstock.config import JsonFormat, WriterConfig
+    from penstock.config import WriterConfig
     from penstock.layout import JsonText
 
 __all__ = ["plan"]
@@ -50,6 +51,7 @@ def plan(context: Context) -> Form:
     Raises ConfigError for settings that exclude each other, SchemaError for columns without a form in JSON.
     """
     form = context.config.format
+    assert isinstance(form, JsonFormat)  # noqa: S101 - for mypy: plan_form has seen to it
     writer = context.config.writer
     _check(context, form, writer)
     style = make_style(form, writer)
@@ -61,15 +63,15 @@ def plan(context: Context) -> Form:
         tombstones=writer.tombstones,
     )
     if form.update_format == "debezium":
-        images = find_images(context.schema, context.columns, writer)
+        images = find_images(context.schema, context.columns, writer, keyed=form.key_fields is not None)
         rows = context.schema if images is None else images.rows
         columns = _value_columns(context, keys) if images is None else tuple(range(len(rows)))
         _refuse(context, style, columns if images is None else (images.before, images.after))
         _refuse_twins(rows, columns)
         if keys and images is not None:
             keys = _find_keys(rows, form)
-        layout, key = make_envelope(context, style, columns, tuple(sorted(set(keys))) or columns, images)
-        return Form(layout, packing, key)
+        layout, of_event = make_envelope(context, style, columns, tuple(sorted(set(keys))) or columns, images)
+        return Form(layout, packing, of_event, pairs=True)
 
     columns = _value_columns(context, keys)
     _refuse(context, style, (*columns, *keys))
