@@ -66,7 +66,8 @@ def duckdb_rows(batches: Sequence[pa.RecordBatch]) -> Callable[[int], int]:
 
     def encode(at: int) -> int:
         found = connection.sql(f"SELECT to_json(t) AS json FROM rows{at} AS t").to_arrow_table()  # noqa: S608
-        return int(found["json"].nbytes) - 4 * found.num_rows  # less the offsets
+        size: int = found["json"].nbytes - 4 * found.num_rows  # less the offsets
+        return size
 
     return encode
 

@@ -35,7 +35,8 @@ def batches(sample: Sample) -> list[pa.RecordBatch]:
 
 
 def _pieces(table: pa.Table) -> list[pa.RecordBatch]:
-    return table.combine_chunks().to_batches(max_chunksize=data.PIECE_ROWS)
+    pieces: list[pa.RecordBatch] = table.combine_chunks().to_batches(max_chunksize=data.PIECE_ROWS)
+    return pieces
 
 
 def lineitem() -> Path:
@@ -53,7 +54,7 @@ def _texts(*, encoded: bool) -> pa.Table:
     columns = {}
     for number in range(TEXT_COLUMNS):
         values = pa.array([rng.bytes(TEXT_BYTES // 2).hex() for _ in range(TEXT_VALUES)])
-        places = pa.array(rng.integers(0, TEXT_VALUES, ROWS, dtype=np.int16))
+        places = pa.array(rng.integers(0, TEXT_VALUES, ROWS, dtype=np.int32))
         column = pa.DictionaryArray.from_arrays(places, values)
         columns[f"text{number}"] = column if encoded else column.dictionary_decode()
     return pa.table(columns)

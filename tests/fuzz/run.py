@@ -51,6 +51,7 @@ CHANGES = {  # columns that say what a row is, with their values; their names ar
     "#op": (pa.string(), st.sampled_from(["I", "D", "+U", "insert", "delete"])),
 }
 AT_ONCE = 6
+ALWAYS = 20  # so many refusals and nothing else are no accident
 
 
 class Enough(BaseException):
@@ -155,9 +156,12 @@ class Child:
             self.round(number, names, kept)
             number += 1
         for name in self.names:
-            print(f"  {name:28} " + ", ".join(f"{n} {what}" for what, n in self.outcomes[name].most_common()))
+            outcomes = self.outcomes[name]
+            print(f"  {name:20} " + ", ".join(f"{count} {what}" for what, count in outcomes.most_common()))
+            if outcomes["read"] == 0 and outcomes["refused"] > ALWAYS:
+                self.found.setdefault(name, ("", "all inputs were refused: this target is not tried at all"))
         for name, (text, why) in self.found.items():
-            print(f"\n{name}: kept as {keep(text)}\n{why}")
+            print(f"\n{name}: {f'kept as {keep(text)}' if text else 'FAILED'}\n{why}")
         return FOUND if self.found else 0
 
     def round(self, number: int, names: list[str], kept: list[Case]) -> None:

@@ -11,9 +11,11 @@ import io
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import strategies as st
-
-from penstock.config import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -159,12 +161,93 @@ CSV = settings_of(
     csv_nested_json=st.just(True),
 )
 
-ALL = {
+
+def without_logical_types(schema: Any) -> Any:
+    """Return a schema by which fastavro reads numbers and bytes: no value of ours is out of reach of a Python type."""
+    if isinstance(schema, dict):
+        return {
+            name: without_logical_types(value)
+            for name, value in schema.items()
+            if name not in {"logicalType", "precision", "scale", "default"}
+        }
+    return [without_logical_types(one) for one in schema] if isinstance(schema, list) else schema
+
+
+def columns_of(case: Case) -> pa.Schema:
+    """Return the columns that are written."""
+    return pa.schema([field for field in case.schema if field.name[:1] != "#"])
+
+
+def read_avro(case: Case, messages: Sequence[Message], rows: int | None) -> None:
+    """Read datums with fastavro, each to its last byte; a null value is a delete of confluent_jdbc."""
+    from penstock.formats.avro_schema import Name, Style, generate
+
+    style = Style(case.settings.get("avro_uuid", False), case.settings.get("avro_defaults", False))
+    made = generate(list(columns_of(case)), Name("t", ""), style)
+    fastavro.parse_schema(json.loads(json.dumps(made)))
+    schema = fastavro.parse_schema(without_logical_types(made))
+    assert rows is None or len(messages) == rows
+    for message in messages:
+        if message.value is None:
+            assert case.settings["format"]["config"]["update_format"] == "confluent_jdbc"
+            continue
+        datum = io.BytesIO(message.value)
+        row = fastavro.schemaless_reader(datum, schema)
+        assert list(row) == columns_of(case).names
+        assert datum.read() == b""
+
+
+def read_protobuf(case: Case, messages: Sequence[Message], rows: int | None) -> None:
+    """Read messages with google.protobuf, by the descriptor that the schema gives."""
+    from penstock.formats.protobuf_schema import generate
+
+    made = generate(columns_of(case), range(len(columns_of(case))), "", "T")
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(made.file.descriptor_set()).file:
+        pool.Add(file)
+    form = message_factory.GetMessageClass(pool.FindMessageTypeByName("T"))
+    assert rows is None or len(messages) == rows
+    for message in messages:
+        form.FromString(message.value)
+
+
+def read_parquet(case: Case, messages: Sequence[Message], rows: int | None) -> None:
+    """Read one file a message with pyarrow."""
+    tables = [pq.read_table(pa.BufferReader(message.value)) for message in messages]
+    _check_tables(case, tables, rows)
+
+
+def read_arrow(case: Case, messages: Sequence[Message], rows: int | None) -> None:
+    """Read one IPC stream a message with pyarrow."""
+    tables = [pa.ipc.open_stream(message.value).read_all() for message in messages]
+    _check_tables(case, tables, rows)
+
+
+def _check_tables(case: Case, tables: list[pa.Table], rows: int | None) -> None:
+    for table in tables:
+        table.validate(full=True)
+        assert table.column_names == columns_of(case).names
+    assert rows is None or sum(table.num_rows for table in tables) == rows
+
+
+AVRO = settings_of(
+    "avro",
+    {"skip_schema_id": True, "update_format": st.sampled_from(["raw", "confluent_jdbc"])},
+    avro_minimal_decimals=st.booleans(),
+    avro_uuid=st.booleans(),
+    avro_defaults=st.booleans(),
+)
+FEW = st.sampled_from([1, 3, 100000])
+
+TARGETS = {
     "json insert_delete": Target(_json(), read_rows),
     "json weighted": Target(_json(update_format="weighted"), read_weighted),
     "json raw": Target(_json(update_format="raw"), read_raw, changes=False),
     "json snowflake": Target(_json(update_format="snowflake"), read_snowflake),
     "json debezium": Target(DEBEZIUM, read_debezium),
     "csv": Target(CSV, read_csv),
+    "avro": Target(AVRO, read_avro, identifiers=True),
+    "protobuf": Target(settings_of("protobuf", {"skip_schema_id": True}), read_protobuf, identifiers=True),
+    "parquet": Target(settings_of("parquet", {"buffer_size_records": FEW}), read_parquet, changes=False),
+    "arrow": Target(settings_of("arrow", {"buffer_size_records": FEW}), read_arrow, changes=False),
 }
-TARGETS = {name: target for name, target in ALL.items() if name.split()[0] in FORMATS}
