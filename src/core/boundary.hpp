@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "block.hpp"
+#include "consolidate.hpp"
 #include "pack.hpp"
 #include "produce.hpp"
 #include "select.hpp"
@@ -14,10 +15,32 @@
 namespace penstock {
 
 // False: `failure` says which row.
-inline bool select_rows(Selector& selector, const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, Selection& out,
+inline bool select_rows(Selector& selector, const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky,
+                        const std::vector<Verdict>* verdicts, Selection& out, RowFailure& failure) {
+  try {
+    selector.select(block, from, to, pass, sticky, verdicts, out);
+    return true;
+  } catch (const RowFailure& f) {
+    failure = f;
+    return false;
+  }
+}
+
+inline bool add_changes(Consolidator& consolidator, ChangeReader& reader, const Array& block, uint32_t piece, uint32_t first,
                         RowFailure& failure) {
   try {
-    selector.select(block, from, to, pass, sticky, out);
+    consolidator.add(reader, block, piece, first);
+    return true;
+  } catch (const RowFailure& f) {
+    failure = f;
+    return false;
+  }
+}
+
+inline bool finish_changes(Consolidator& consolidator, const std::vector<Consolidator::Source>& pieces,
+                           std::vector<std::vector<Verdict>>& verdicts, RowFailure& failure) {
+  try {
+    verdicts = consolidator.finish(pieces);
     return true;
   } catch (const RowFailure& f) {
     failure = f;
@@ -62,6 +85,7 @@ class Collector : public Sink {
     std::vector<std::pair<std::string, std::pair<bool, std::string>>> headers;  // name, (has a value, value)
     int64_t timestamp;
     std::string topic;
+    int32_t partition;
   };
 
   explicit Collector(bool keep) : keep_(keep), slab_(size_t{2} << 20) {}
@@ -98,7 +122,7 @@ class Collector : public Sink {
       return at == nullptr ? std::string() : std::string(reinterpret_cast<const char*>(at), size);
     };
     kept.push_back({m.group, m.key != nullptr, text(m.key, m.key_size), m.value != nullptr, text(m.value, m.value_size), {},
-                    m.extras->timestamp, std::string(m.extras->topic)});
+                    m.extras->timestamp, std::string(m.extras->topic), m.extras->partition});
     for (const Header& h : m.extras->headers) {
       kept.back().headers.emplace_back(std::string(h.name), std::make_pair(h.value != nullptr, text(h.value, h.size)));
     }

@@ -154,8 +154,9 @@ cdef extern from "csv.hpp" namespace "penstock" nogil:
     shared_ptr[CFormat] make_csv(const Type&, const CsvOptions&) except +
 
 
-cdef extern from "interim.hpp" namespace "penstock" nogil:
+cdef extern from "key.hpp" namespace "penstock" nogil:
     shared_ptr[CKeyEncoder] make_raw_key(const Type&, int) except +
+    shared_ptr[CKeyEncoder] make_big_endian_key(const Type&, const vector[int]&) except +
 
 
 cdef extern from "select.hpp" namespace "penstock" nogil:
@@ -171,6 +172,7 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         inserts
         op
         weight
+        images
     enum class Pass(uint8_t):
         both
         deletes
@@ -178,7 +180,11 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
     struct SelectOptions:
         ChangeMode change
         int change_column
+        int after_column
+        cbool pair_updates
+        uint64_t most_copies
         int partition_column
+        int topic_column
         Partitioner partitioner
         int32_t partitions
         int32_t workers
@@ -189,9 +195,39 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         vector[Group] groups
         int64_t rows
         int64_t skipped
+        vector[pair[int64_t, string]] new_topics
+    struct Verdict:
+        uint32_t row
+        uint32_t bits
+        uint64_t copies
     cdef cppclass CSelector "penstock::Selector":
         CSelector(const Type&, const SelectOptions&, shared_ptr[CKeyEncoder]) except +
+        void allow_topic(const string&)
+        cbool is_pair(const Array&, int64_t)
+        cbool is_before(const Array&, int64_t)
     uint32_t rows_of(uint32_t)
+
+
+cdef extern from "rowhash.hpp" namespace "penstock" nogil:
+    cbool can_hash(const Type&)
+
+
+cdef extern from "consolidate.hpp" namespace "penstock" nogil:
+    struct ChangeColumns:
+        ChangeMode change
+        int column
+        vector[int] row
+        vector[int] key
+    cdef cppclass CChangeReader "penstock::ChangeReader":
+        CChangeReader(const Type&, const ChangeColumns&) except +
+    struct CSource "penstock::Consolidator::Source":
+        CChangeReader* reader
+        const Array* block
+    cdef cppclass CConsolidator "penstock::Consolidator":
+        CConsolidator(string, string) except +
+        int64_t rows()
+        size_t bytes()
+        uint32_t failed_piece()
 
 
 cdef extern from "pack.hpp" namespace "penstock" nogil:
@@ -215,6 +251,26 @@ cdef extern from "pack.hpp" namespace "penstock" nogil:
         CPacker(const PackOptions&, shared_ptr[CFormat], shared_ptr[CKeyEncoder], shared_ptr[CFieldReader]) except +
 
 
+cdef extern from "fields.hpp" namespace "penstock" nogil:
+    struct FieldsOptions:
+        int headers_column
+        vector[int] header_columns
+        int timestamp_column
+        int topic_column
+        int partition_column
+        int tombstone_column
+    enum class Role(uint8_t):
+        raw_key
+        big_endian_key
+        headers
+        header
+        timestamp
+        topic
+    cbool suits_ "penstock::suits"(const Type&, Role)
+    cdef cppclass MessageFields:
+        MessageFields(const Type&, const FieldsOptions&) except +
+
+
 cdef extern from "produce.hpp" namespace "penstock" nogil:
     struct ProducerOptions:
         vector[pair[string, string]] configuration
@@ -224,6 +280,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         int64_t queue_bytes
         int64_t slab_bytes
     struct PartitionAck:
+        string topic
         int32_t partition
         int64_t messages
         int64_t rows
@@ -248,7 +305,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         string text
     cdef cppclass CProducer "penstock::Producer":
         CProducer(const ProducerOptions&, cbool (*)(void*) noexcept nogil, void*) except +
-        int32_t partitions(int, int32_t&)
+        int32_t partitions(const string&, int, int32_t&)
         void produce(uint64_t, CPacker&, const Chunk&) except +
         void poll(int)
         vector[unique_ptr[ChunkResult]] take_results()
@@ -263,7 +320,9 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
 
 
 cdef extern from "boundary.hpp" namespace "penstock" nogil:
-    cbool select_rows(CSelector&, const Array&, int64_t, int64_t, Pass, int32_t, CSelection&, RowFailure&) except +
+    cbool select_rows(CSelector&, const Array&, int64_t, int64_t, Pass, int32_t, const vector[Verdict]*, CSelection&, RowFailure&) except +
+    cbool add_changes(CConsolidator&, CChangeReader&, const Array&, uint32_t, uint32_t, RowFailure&) except +
+    cbool finish_changes(CConsolidator&, const vector[CSource]&, vector[vector[Verdict]]&, RowFailure&) except +
     struct ChunkPlace:
         int64_t block
         int64_t first_row
@@ -282,6 +341,7 @@ cdef extern from "boundary.hpp" namespace "penstock" nogil:
         vector[pair[string, pair[cbool, string]]] headers
         int64_t timestamp
         string topic
+        int32_t partition
     cdef cppclass Collector:
         Collector(cbool)
         vector[Kept] kept

@@ -92,11 +92,22 @@ cdef shared_ptr[CKeyEncoder] make_key(Schema schema, layout) except *:
         return json_key(schema, layout)
     if kind == "RawKey":
         return make_raw_key(schema.type, layout.column)
+    if kind == "BigEndianKey":
+        return make_big_endian_key(schema.type, layout.columns)
     raise TypeError(f"no key for a {kind}")
 
 
 cdef shared_ptr[CFieldReader] make_fields(Schema schema, layout) except *:
     cdef shared_ptr[CFieldReader] none
+    cdef FieldsOptions options
+    cdef shared_ptr[MessageFields] fields
     if layout is None:
         return none
-    raise TypeError(f"no fields for a {type(layout).__name__}")
+    options.headers_column = layout.headers_column
+    options.header_columns = layout.header_columns
+    options.timestamp_column = layout.timestamp_column
+    options.topic_column = layout.topic_column
+    options.partition_column = layout.partition_column
+    options.tombstone_column = layout.tombstone_column
+    fields = make_shared[MessageFields](schema.type, options)
+    return static_pointer_cast[CFieldReader, MessageFields](fields)

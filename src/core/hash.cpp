@@ -54,6 +54,8 @@ uint32_t fnv1a(const uint8_t* s, size_t size) {
 
 }  // namespace
 
+uint32_t hash_of(const uint8_t* s, size_t size) { return fnv1a(s, size); }
+
 bool is_random(Partitioner p, bool has_key, size_t size) {
   switch (p) {
     case Partitioner::random: return true;

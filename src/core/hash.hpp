@@ -14,6 +14,9 @@ enum class Partitioner : uint8_t { consistent, consistent_random, murmur2, murmu
 // True when the partitioner leaves a key without a hash to chance: NULL keys, for consistent_random empty ones too.
 bool is_random(Partitioner p, bool has_key, size_t size);
 
+// FNV-1a, to divide rows between workers: never seen outside.
+uint32_t hash_of(const uint8_t* s, size_t size);
+
 // For keys that are not left to chance; a missing key is hashed as an empty one.
 int32_t partition_of(Partitioner p, const uint8_t* key, size_t size, int32_t partitions);
 

@@ -63,6 +63,7 @@ struct Extras {
   std::vector<Header> headers;  // after the static ones, which the sink knows
   int64_t timestamp = 0;        // milliseconds; 0: librdkafka's clock
   std::string_view topic;       // empty: the sink's own
+  int32_t partition = -1;       // of that topic; -1: the group's
   bool tombstone = false;       // the value is null, whatever the row says
 };
 

@@ -45,8 +45,8 @@ Producer::Producer(const ProducerOptions& options, bool (*interrupted)(void*), v
     api.conf_destroy(conf);
     throw std::invalid_argument(why);
   }
-  topic_ = api.topic_new(rk_, options_.topic.c_str(), nullptr);
-  if (topic_ == nullptr) {
+  topic_index(options_.topic);
+  if (topics_[0].handle == nullptr) {
     api.destroy(rk_);
     throw std::invalid_argument("topic \"" + options_.topic + "\" is refused by librdkafka");
   }
@@ -70,7 +70,9 @@ Producer::~Producer() {
   api.queue_io_event_enable(main_queue_, -1, nullptr, 0);
   api.queue_destroy(main_queue_);
   if (headers_ != nullptr) api.headers_destroy(headers_);
-  api.topic_destroy(topic_);
+  for (const Topic& topic : topics_) {
+    if (topic.handle != nullptr) api.topic_destroy(topic.handle);
+  }
   api.destroy(rk_);
   close(event_fd_);
 }
@@ -94,15 +96,27 @@ std::vector<LogLine> Producer::take_log() {
   return lines;
 }
 
-int32_t Producer::partitions(int timeout_ms, int32_t& code) {
+// Topics are known by number; librdkafka's handle is made when one is met, and kept.
+size_t Producer::topic_index(std::string_view name) {
+  const auto known = topic_numbers_.find(name);
+  if (known != topic_numbers_.end()) return known->second;
+  topics_.push_back({std::string(name), nullptr});
+  topics_.back().handle = api.topic_new(rk_, topics_.back().name.c_str(), nullptr);
+  return topic_numbers_.emplace(name, topics_.size() - 1).first->second;
+}
+
+int32_t Producer::partitions(const std::string& name, int timeout_ms, int32_t& code) {
   const rk::Metadata* metadata = nullptr;
-  code = api.metadata(rk_, 0, topic_, &metadata, timeout_ms);
+  void* const handle = topics_[topic_index(name)].handle;
+  if (handle == nullptr) code = rk::err_invalid_arg;
+  if (handle == nullptr) return 0;
+  code = api.metadata(rk_, 0, handle, &metadata, timeout_ms);
   if (code != 0) return 0;
   int32_t count = 0;
   code = rk::err_unknown_topic_or_part;
   for (int t = 0; t < metadata->topic_count; ++t) {
     const rk::MetadataTopic& topic = metadata->topics[t];
-    if (options_.topic != topic.topic) continue;
+    if (name != topic.topic) continue;
     code = topic.err;
     count = topic.partition_count;
     for (int p = 0; p < topic.partition_count && code == 0; ++p) {
@@ -121,6 +135,7 @@ void Producer::produce(uint64_t id, Packer& packer, const Chunk& chunk) {
   working->result.partitions.resize(chunk.n_groups);
   for (size_t g = 0; g < chunk.n_groups; ++g) working->result.partitions[g].partition = chunk.groups[g].partition;
   now_ = working.get();
+  singles_slab_ = nullptr;
   chunks_.emplace(id, std::move(working));
   const auto done = [this] {
     Working* const chunk_done = now_;
@@ -160,16 +175,11 @@ void Producer::flush_batch() {
       continue;
     }
     if (count == 0) count = 1;  // alone in an empty queue: larger than our share, let librdkafka judge
-    if (headers_ != nullptr) {
-      send_one(*first);
-      batch_from_ += 1;
-      continue;
-    }
     for (size_t k = 0; k < count; ++k) {
       outstanding_ += 1;
       outstanding_bytes_ += static_cast<int64_t>(first[k].len + first[k].key_len);
     }
-    const auto taken = static_cast<size_t>(api.produce_batch(topic_, first->partition, 0, first, static_cast<int>(count)));
+    const auto taken = static_cast<size_t>(api.produce_batch(topics_[0].handle, first->partition, 0, first, static_cast<int>(count)));
     size_t full = 0;
     if (taken != count) {
       // Those that met a full queue move, in their order, to the end of this stretch; anything else has failed.
@@ -183,7 +193,7 @@ void Producer::flush_batch() {
           m.err = 0;
           again.push_back(m);
         } else {
-          report(*static_cast<Record*>(m.opaque), m.err, -1, 0);
+          report(*static_cast<Record*>(m.opaque), m.err, m.partition, -1, 0);
         }
       }
       full = again.size();
@@ -200,48 +210,77 @@ void Producer::flush_batch() {
 
 // After an interruption: what librdkafka has not been given is not sent any more.
 void Producer::drop_batch() {
-  for (size_t k = batch_from_; k < batch_.size(); ++k) report(*static_cast<Record*>(batch_[k].opaque), rk::err_purge_queue, -1, 0);
+  for (size_t k = batch_from_; k < batch_.size(); ++k) report(*static_cast<Record*>(batch_[k].opaque), rk::err_purge_queue, batch_[k].partition, -1, 0);
   batch_.clear();
   batch_from_ = 0;
   batch_bytes_ = 0;
 }
 
-// With headers: librdkafka takes them one message at a time.
-void Producer::send_one(rk::Message& m) {
-  for (;;) {
-    rk::Vu v[7];
-    size_t n = 0;
-    v[n].type = rk::vu_topic;
-    v[n++].u.pointer = topic_;
-    v[n].type = rk::vu_partition;
-    v[n++].u.i32 = m.partition;
-    v[n].type = rk::vu_flags;
-    v[n++].u.i32 = 0;
-    v[n].type = rk::vu_value;
-    v[n].u.bytes.data = m.payload;
-    v[n++].u.bytes.size = m.len;
-    if (m.key != nullptr) {
-      v[n].type = rk::vu_key;
-      v[n].u.bytes.data = m.key;
-      v[n++].u.bytes.size = m.key_len;
+// With headers, a timestamp or a topic of its own: librdkafka takes such messages one at a time.
+void Producer::send_one(const rk::Message& m, const Topic& topic, const Extras& extras) {
+  const auto size = static_cast<int64_t>(m.len + m.key_len);
+  Record& record = *static_cast<Record*>(m.opaque);
+  const auto fail = [&](int32_t code) { report(record, code, m.partition, -1, 0); };
+  if (topic.handle == nullptr) return fail(rk::err_invalid_arg);
+  try {
+    // Alone in an empty queue it may be larger than our share, let librdkafka judge.
+    while (outstanding_ > 0 && (outstanding_ >= options_.window_messages || outstanding_bytes_ + size > options_.queue_bytes)) wait();
+    for (;;) {
+      rk::Vu v[8];
+      size_t n = 0;
+      v[n].type = rk::vu_topic;
+      v[n++].u.pointer = topic.handle;
+      v[n].type = rk::vu_partition;
+      v[n++].u.i32 = m.partition;
+      v[n].type = rk::vu_flags;
+      v[n++].u.i32 = 0;
+      v[n].type = rk::vu_value;
+      v[n].u.bytes.data = m.payload;
+      v[n++].u.bytes.size = m.len;
+      v[n].type = rk::vu_opaque;
+      v[n++].u.pointer = m.opaque;
+      if (m.key != nullptr) {
+        v[n].type = rk::vu_key;
+        v[n].u.bytes.data = m.key;
+        v[n++].u.bytes.size = m.key_len;
+      }
+      if (extras.timestamp != 0) {
+        v[n].type = rk::vu_timestamp;
+        v[n++].u.i64 = extras.timestamp;
+      }
+      void* const headers = all_headers(extras);
+      if (headers != nullptr) {
+        v[n].type = rk::vu_headers;
+        v[n++].u.pointer = headers;
+      }
+      void* const error = api.produceva(rk_, v, n);
+      if (error == nullptr) break;
+      const int code = api.error_code(error);
+      api.error_destroy(error);
+      if (headers != nullptr) api.headers_destroy(headers);  // ours again when the call fails
+      if (code != rk::err_queue_full || outstanding_ == 0) return fail(code);
+      wait();
     }
-    v[n].type = rk::vu_opaque;
-    v[n++].u.pointer = m.opaque;
-    void* const headers = api.headers_copy(headers_);
-    v[n].type = rk::vu_headers;
-    v[n++].u.pointer = headers;
-    void* const error = api.produceva(rk_, v, n);
-    if (error == nullptr) {
-      outstanding_ += 1;
-      outstanding_bytes_ += static_cast<int64_t>(m.len + m.key_len);
-      return;
-    }
-    const int code = api.error_code(error);
-    api.error_destroy(error);
-    api.headers_destroy(headers);  // ours again when the call fails
-    if (code != rk::err_queue_full || outstanding_ == 0) return report(*static_cast<Record*>(m.opaque), code, -1, 0);
-    wait();
+  } catch (const Interrupted&) {
+    fail(rk::err_purge_queue);
+    throw;
   }
+  outstanding_ += 1;
+  outstanding_bytes_ += size;
+  if (++unserved_ < most_batch_messages) return;
+  unserved_ = 0;
+  api.poll(rk_, 0);
+}
+
+// The static headers, then the message's own; librdkafka takes the list over. nullptr: there are none.
+void* Producer::all_headers(const Extras& extras) const {
+  if (headers_ == nullptr && extras.headers.empty()) return nullptr;
+  void* const headers = headers_ != nullptr ? api.headers_copy(headers_) : api.headers_new(extras.headers.size());
+  for (const Header& h : extras.headers) {
+    api.header_add(headers, h.name.data() == nullptr ? "" : h.name.data(), static_cast<ssize_t>(h.name.size()), h.value,
+                   static_cast<ssize_t>(h.size));
+  }
+  return headers;
 }
 
 void Producer::wait() {
@@ -251,38 +290,49 @@ void Producer::wait() {
 
 void Producer::poll(int timeout_ms) { api.poll(rk_, timeout_ms); }
 
-Producer::Record& Producer::record_for(const Message& m) {
-  std::deque<Record>& records = now_->records;
-  if (!records.empty()) {
-    Record& last = records.back();
-    // Singles of a slab and group share a record. Copies of one row share one too, which ends where `open` does.
-    const bool same = last.slab == m.slab && last.group == m.group && last.single == m.single;
-    if (same && m.single) return last;
+Producer::Record& Producer::record_for(const Message& m, size_t topic) {
+  // Singles of a slab, group and topic share a record. Copies of one row have one each, which ends where `open` does.
+  if (m.single && (singles_slab_ != m.slab || singles_group_ != m.group)) {
+    singles_.assign(topics_.size(), nullptr);
+    singles_slab_ = m.slab;
+    singles_group_ = m.group;
   }
-  records.emplace_back();
-  Record& record = records.back();
+  if (m.single && singles_.size() <= topic) singles_.resize(topic + 1);
+  if (m.single && singles_[topic] != nullptr) return *singles_[topic];
+  now_->records.emplace_back();
+  Record& record = now_->records.back();
   record.chunk = now_;
   record.slab = m.slab;
-  record.group = m.group;
+  record.topic = topic;
+  record.place = m.group;
+  record.spread = !m.extras->topic.empty();
   record.single = m.single;
   record.rows = m.single ? 0 : m.rows;
   record.open = m.open;
+  if (m.single) singles_[topic] = &record;
   return record;
 }
 
 void Producer::message(const Message& m) {
-  Record& record = record_for(m);
+  const Extras& extras = *m.extras;
+  const size_t topic = extras.topic.empty() ? 0 : topic_index(extras.topic);
+  Record& record = record_for(m, topic);
   record.pending += 1;
   now_->pending += 1;
   m.slab->pending += 1;
   if (m.keyless) now_->result.null_keys += m.rows;
   rk::Message out{};
-  out.partition = now_->result.partitions[m.group].partition;
+  out.partition = std::max(now_->result.partitions[m.group].partition, rk::partition_unassigned);
+  if (extras.partition >= 0) out.partition = extras.partition;
   out.payload = const_cast<uint8_t*>(m.value);
   out.len = m.value_size;
   out.key = const_cast<uint8_t*>(m.key);
   out.key_len = m.key != nullptr ? m.key_size : 0;
   out.opaque = &record;
+  if (headers_ != nullptr || !extras.headers.empty() || extras.timestamp != 0 || !extras.topic.empty()) {
+    if (!batch_.empty()) flush_batch();  // what came before it goes before it
+    return send_one(out, topics_[topic], extras);
+  }
   batch_.push_back(out);
   batch_bytes_ += static_cast<int64_t>(m.value_size);
   // Large messages go at once, so that sending overlaps with encoding the next one.
@@ -294,14 +344,23 @@ void Producer::end_group() { flush_batch(); }
 void Producer::delivered(const rk::Message& m) {
   outstanding_ -= 1;
   outstanding_bytes_ -= static_cast<int64_t>(m.len + m.key_len);
-  report(*static_cast<Record*>(m.opaque), m.err, m.offset, m.len + m.key_len);
+  report(*static_cast<Record*>(m.opaque), m.err, m.partition, m.offset, m.len + m.key_len);
 }
 
-void Producer::report(Record& record, int32_t code, int64_t offset, size_t bytes) {
+void Producer::report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes) {
   Working& chunk = *record.chunk;
   record.pending -= 1;
-  PartitionAck& ack = chunk.result.partitions[record.group];
   if (code == 0) {
+    if (record.spread) {
+      const auto [at, is_new] = chunk.places.try_emplace({record.topic, partition}, chunk.result.partitions.size());
+      record.place = at->second;
+      if (is_new) {
+        chunk.result.partitions.emplace_back();
+        chunk.result.partitions.back().partition = partition;
+        if (record.topic != 0) chunk.result.partitions.back().topic = topics_[record.topic].name;
+      }
+    }
+    PartitionAck& ack = chunk.result.partitions[record.place];
     ack.messages += 1;
     ack.bytes += static_cast<int64_t>(bytes);
     if (record.single) ack.rows += 1;
@@ -315,7 +374,10 @@ void Producer::report(Record& record, int32_t code, int64_t offset, size_t bytes
     ErrorCount& error = chunk.result.errors[code];
     error.messages += 1;
     if (record.single) error.rows += 1;
-    if (error.example.empty()) error.example = options_.topic + "[" + std::to_string(ack.partition) + "]: " + name_of(code);
+    if (error.example.empty()) {
+      const std::string where = partition < 0 ? "" : "[" + std::to_string(partition) + "]";
+      error.example = topics_[record.topic].name + where + ": " + name_of(code);
+    }
     record.failed += 1;
     record.code = code;
   }
@@ -341,7 +403,7 @@ void Producer::settle(Working& chunk) {
     if (lost) {
       result.errors[record.code].rows += rows;
     } else {
-      result.partitions[record.group].rows += rows;
+      result.partitions[record.place].rows += rows;
     }
     // A row that still goes on keeps its failure; one that ended here leaves none.
     const int32_t before = carried;

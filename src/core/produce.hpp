@@ -12,6 +12,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,6 +32,7 @@ struct ProducerOptions {
 
 // What the broker said of one partition's messages of one chunk.
 struct PartitionAck {
+  std::string topic;           // empty: the producer's own
   int32_t partition = -1;
   int64_t messages = 0;
   int64_t rows = 0;
@@ -49,7 +51,7 @@ struct ErrorCount {
 // Everything about a chunk, complete once all of its messages have a delivery report.
 struct ChunkResult {
   uint64_t id = 0;
-  std::vector<PartitionAck> partitions;
+  std::vector<PartitionAck> partitions;  // of each group; then, where rows name their topics, of each partition that they came to
   std::map<int32_t, ErrorCount> errors;  // by librdkafka's code
   int64_t null_keys = 0;
   bool failed = false;                   // the packer stopped at `failure`
@@ -75,8 +77,8 @@ class Producer : public Sink {
   Producer(const Producer&) = delete;
   Producer& operator=(const Producer&) = delete;
 
-  // The topic's partitions as the broker tells; <= 0 with `code` set: not known within the time. Connects on the way.
-  int32_t partitions(int timeout_ms, int32_t& code);
+  // A topic's partitions as the broker tells; <= 0 with `code` set: not known within the time. Connects on the way.
+  int32_t partitions(const std::string& topic, int timeout_ms, int32_t& code);
 
   // Packs and sends the chunk; returns when its last message is in librdkafka's queue.
   void produce(uint64_t id, Packer& packer, const Chunk& chunk);
@@ -112,11 +114,17 @@ class Producer : public Sink {
 
  private:
   struct Working;
-  // What messages of one slab, group and kind share; librdkafka hands its address back with each report.
+  struct Topic {
+    std::string name;
+    void* handle;
+  };
+  // What messages of one slab, group, topic and kind share; librdkafka hands its address back with each report.
   struct Record {
     Working* chunk;
     Slab* slab;
-    size_t group;
+    size_t topic;          // index into topics_
+    size_t place;          // index into the chunk's partitions: the group's, or where the last acknowledged message came to
+    bool spread;           // the partition is known from the reports only
     int64_t pending = 0;   // messages without a report
     int64_t rows = 0;      // to count when the last report is in; 0 for singles, which count one by one
     int64_t failed = 0;    // messages
@@ -127,6 +135,7 @@ class Producer : public Sink {
   struct Working {
     ChunkResult result;
     std::deque<Record> records;
+    std::map<std::pair<size_t, int32_t>, size_t> places;  // topic and partition: index into the result's partitions
     int64_t pending = 0;
     bool packed = false;
   };
@@ -135,20 +144,23 @@ class Producer : public Sink {
   static void on_error(void* rk, int code, const char* reason, void* opaque);
   static void on_log(const void* rk, int level, const char* facility, const char* text);
   void delivered(const rk::Message& m);
-  void report(Record& record, int32_t code, int64_t offset, size_t bytes);
+  void report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes);
   void settle(Working& chunk);
   void flush_batch();
   void drop_batch();
-  void send_one(rk::Message& m);
+  void send_one(const rk::Message& m, const Topic& topic, const Extras& extras);
+  void* all_headers(const Extras& extras) const;
   void wait();
   void release(Slab* slab);
-  Record& record_for(const Message& m);
+  size_t topic_index(std::string_view name);
+  Record& record_for(const Message& m, size_t topic);
 
   ProducerOptions options_;
   bool (*interrupted_)(void*);
   void* interrupted_with_;
   void* rk_ = nullptr;
-  void* topic_ = nullptr;
+  std::vector<Topic> topics_;                  // the producer's own, then those that rows named
+  std::map<std::string, size_t, std::less<>> topic_numbers_;
   void* main_queue_ = nullptr;
   void* headers_ = nullptr;
   int event_fd_ = -1;
@@ -160,6 +172,10 @@ class Producer : public Sink {
   int64_t slab_bytes_ = 0;
 
   Working* now_ = nullptr;                     // the chunk being packed
+  std::vector<Record*> singles_;               // by topic: the records that its next singles of the same slab and group share
+  const Slab* singles_slab_ = nullptr;
+  size_t singles_group_ = 0;
+  size_t unserved_ = 0;                        // messages sent one by one since reports were served
   std::vector<rk::Message> batch_;             // of one group; those from batch_from_ on are not yet with librdkafka
   size_t batch_from_ = 0;
   int64_t batch_bytes_ = 0;

@@ -39,7 +39,9 @@ struct Vu {  // rd_kafka_vu_t, one argument of rd_kafka_produceva
   } u;
 };
 static_assert(sizeof(Vu) == 72, "rd_kafka_vu_t");
-enum VuType : int32_t { vu_topic = 2, vu_partition = 3, vu_value = 4, vu_key = 5, vu_opaque = 6, vu_flags = 7, vu_headers = 10 };
+enum VuType : int32_t {
+  vu_topic = 2, vu_partition = 3, vu_value = 4, vu_key = 5, vu_opaque = 6, vu_flags = 7, vu_timestamp = 8, vu_headers = 10,
+};
 
 struct MetadataBroker {
   int32_t id;
@@ -71,9 +73,11 @@ struct Metadata {
 };
 
 constexpr int32_t err_purge_queue = -152;
+constexpr int32_t err_invalid_arg = -186;
 constexpr int32_t err_queue_full = -184;
 constexpr int32_t err_unknown_topic_or_part = 3;
 constexpr int32_t err_leader_not_available = 5;
+constexpr int32_t partition_unassigned = -1;
 constexpr int type_producer = 0;
 constexpr int purge_queue_and_inflight = 3;
 

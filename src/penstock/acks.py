@@ -6,12 +6,16 @@ A chunk's life:
                │                └──died / give_up──▶ gone: its rows are unknown
                └──────────give_up──────────────────▶ gone: its rows are failed, nobody ever sent them
 
-`taken` is at all times the sum of acknowledged, failed, unknown, skipped and pending rows.
+`taken` is at all times the sum of acknowledged, failed, unknown, skipped, pending and held rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.control import PartitionAck
 
 __all__ = ["Ledger", "PartitionTotal"]
 
@@ -58,10 +62,13 @@ class Ledger:
     """Counts of one writer's life.
 
     taken      rows given to the writer, weight-0 rows included
+    partitions by topic ("" for the writer's own) and number
+    held       of those the ones that wait in the caller: of a batch with an index, or in the output buffer
     dealt_rows per worker: rows that it has and the broker has not answered for, what dealing looks at
     """
 
     taken: int = 0
+    held: int = 0
     acknowledged: int = 0
     failed: int = 0
     unknown: int = 0
@@ -70,7 +77,7 @@ class Ledger:
     unknown_offsets: int = 0
     messages: int = 0
     bytes: int = 0
-    partitions: dict[int, PartitionTotal] = field(default_factory=dict)
+    partitions: dict[tuple[str, int], PartitionTotal] = field(default_factory=dict)
     errors: dict[int, ErrorTotal] = field(default_factory=dict)
     dealt_rows: dict[int, int] = field(default_factory=dict)
     _chunks: dict[int, _Chunk] = field(default_factory=dict)
@@ -81,6 +88,11 @@ class Ledger:
         self.taken += skipped + failed
         self.skipped += skipped
         self.failed += failed
+
+    def hold(self, rows: int) -> None:
+        """Count rows that wait in the caller; let go of as many (rows below 0) as have been counted otherwise."""
+        self.taken += rows
+        self.held += rows
 
     def add(self, chunk: int, worker: int, rows: int) -> None:
         """Enter a chunk that lies in the arena, for this worker."""
@@ -99,7 +111,7 @@ class Ledger:
     def acknowledge(
         self,
         chunk: int,
-        partitions: list[tuple[int, int, int, int, int, int, int]],
+        partitions: list[PartitionAck],
         errors: list[tuple[int, str, int, int, str]],
         null_keys: int,
     ) -> None:
@@ -113,7 +125,7 @@ class Ledger:
             total.rows += rows
             total.messages += messages
 
-    def acknowledge_part(self, chunk: int, partitions: list[tuple[int, int, int, int, int, int, int]]) -> None:
+    def acknowledge_part(self, chunk: int, partitions: list[PartitionAck]) -> None:
         """Count some of a chunk's partitions; the rest follows."""
         if chunk not in self._chunks:
             raise KeyError(chunk)
@@ -131,6 +143,8 @@ class Ledger:
         gone = list(self._chunks)
         for chunk in gone:
             self._end(chunk)
+        self.failed += self.held
+        self.held = 0
         return gone
 
     @property
@@ -148,12 +162,12 @@ class Ledger:
         """Nothing is left to wait for."""
         return not self._chunks
 
-    def _count(self, partitions: list[tuple[int, int, int, int, int, int, int]]) -> int:
+    def _count(self, partitions: list[PartitionAck]) -> int:
         acknowledged = 0
-        for partition, messages, rows, size, first, last, unknown in partitions:
+        for topic, partition, messages, rows, size, first, last, unknown in partitions:
             if messages == 0:
                 continue
-            self.partitions.setdefault(partition, PartitionTotal()).add(messages, rows, size, first, last)
+            self.partitions.setdefault((topic, partition), PartitionTotal()).add(messages, rows, size, first, last)
             self.messages += messages
             self.bytes += size
             self.unknown_offsets += unknown

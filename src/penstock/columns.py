@@ -10,7 +10,9 @@ from penstock.names import did_you_mean
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["find_column", "find_connector_column", "find_integers", "find_text"]
+    from penstock import _core
+
+__all__ = ["find_column", "find_connector_column", "find_integers", "find_suitable", "find_text"]
 
 # as in the names of pyarrow.types.is_…
 _TEXT = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "fixed_size_binary")
@@ -46,6 +48,28 @@ def find_integers(schema: pa.Schema, name: str, setting: str) -> int:
 def find_text(schema: pa.Schema, name: str, setting: str) -> int:
     """Return the number of a column of strings or bytes, dictionary-encoded or not."""
     return _find(schema, name, setting, _TEXT, "strings or binary values")
+
+
+_WANTED = {
+    "raw_key": "strings or binary values",
+    "big_endian_key": "integers or UUIDs",
+    "headers": "lists of struct<key: string, value: string or binary>, or maps of string to string or binary,",
+    "header": "strings, bytes, numbers, booleans or times",
+    "timestamp": "timestamps, dates or int64 milliseconds",
+    "topic": "strings",
+}
+
+
+def find_suitable(schema: pa.Schema, core: _core.Schema, name: str, setting: str, role: str) -> int:
+    """Return the number of a column that can play the role, one of _core.Schema.suits."""
+    at = find_column(schema, name, setting)
+    if not core.suits(at, role):
+        raise ConfigError(
+            f'{setting}: column "{name}" is {schema.field(at).type}; {_WANTED[role]} are needed, so cast it or name '
+            "another",
+            column=name,
+        )
+    return at
 
 
 def _find(schema: pa.Schema, name: str, setting: str, forms: tuple[str, ...], wanted: str) -> int:

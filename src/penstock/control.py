@@ -31,8 +31,8 @@ __all__ = [
     "encode",
 ]
 
-# (partition, messages, rows, bytes, first offset, last offset, unknown offsets)
-PartitionAck = tuple[int, int, int, int, int, int, int]
+# (topic, or "" for the writer's own, partition, messages, rows, bytes, first offset, last offset, unknown offsets)
+PartitionAck = tuple[str, int, int, int, int, int, int, int]
 # (librdkafka's code, its name, rows, messages, example)
 ErrorCount = tuple[int, str, int, int, str]
 # (row, column, text): where a row could not be encoded, and why
@@ -42,13 +42,13 @@ Place = tuple[int, int, int, int, int, int, int]
 
 
 class Start(msgspec.Struct, array_like=True):
-    """Everything a worker must know before its first row."""
+    """Everything a worker must know before its first row. topics: those that must be there, `topic` first."""
 
     worker: int
     parent_pid: int
     librdkafka: str
     configuration: list[tuple[str, str]]
-    topic: str
+    topics: list[str]
     headers: list[tuple[str, bytes | None]]
     window_messages: int
     queue_bytes: int
@@ -78,17 +78,18 @@ class Stop(msgspec.Struct, array_like=True, tag=3):
 
 
 class Ready(msgspec.Struct, array_like=True, tag=1):
-    """Connected; the topic has so many partitions."""
+    """Connected, and all topics are there; the first one has so many partitions."""
 
     partitions: int
 
 
 class Refused(msgspec.Struct, array_like=True, tag=2):
-    """The worker cannot start. kind: config, broker or topic."""
+    """The worker cannot start. kind: config, broker or topic; then `topic` is the one."""
 
     kind: str
     code: str
     text: str
+    topic: str = ""
 
 
 class PartialAck(msgspec.Struct, array_like=True, tag=3):

@@ -35,6 +35,7 @@ from penstock.report import ErrorReport, PartitionReport, Report
 if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.layout import Layout
+    from penstock.source.batch import Origins
 
 __all__ = ["Chunk", "Coordinator"]
 
@@ -60,7 +61,7 @@ class Chunk:
     worker: int | None
     rows: int
     holds: tuple[int, ...]
-    origin: str
+    origin: str | Origins
     first_row: int
 
 
@@ -111,7 +112,7 @@ class Coordinator:
                     parent_pid=os.getpid(),
                     librdkafka=librdkafka_path(),
                     configuration=list(config.kafka.items()),
-                    topic=config.topic,
+                    topics=config.topics_needed,
                     headers=list(config.headers),
                     window_messages=int(config.kafka["queue.buffering.max.messages"]),
                     queue_bytes=int(config.kafka["queue.buffering.max.kbytes"]) * 1024,
@@ -156,13 +157,13 @@ class Coordinator:
             "LEADER_NOT_AVAILABLE",
         ):
             return ConnectError(
-                f'topic "{config.topic}" does not exist on {servers}, and the broker did not create it within 5 s; '
+                f'topic "{message.topic}" does not exist on {servers}, and the broker did not create it within 5 s; '
                 "create it, or check its name",
                 code=message.code,
             )
         if message.kind == "topic":
             return ConnectError(
-                f'topic "{config.topic}" on {servers}: {message.text} ({message.code})', code=message.code
+                f'topic "{message.topic}" on {servers}: {message.text} ({message.code})', code=message.code
             )
         return ConnectError(
             f"no broker answered at {servers} within {config.initialization_timeout_secs} s "
@@ -362,14 +363,14 @@ class Coordinator:
             seconds=round(max(seconds, 0.0), 6),
             partitions=tuple(
                 PartitionReport(
-                    self._config.topic,
+                    topic or self._config.topic,
                     partition,
                     total.messages,
                     total.rows,
                     total.first_offset if total.first_offset >= 0 else None,
                     total.last_offset if total.last_offset >= 0 else None,
                 )
-                for partition, total in sorted(ledger.partitions.items())
+                for (topic, partition), total in sorted(ledger.partitions.items())
             ),
             errors=tuple(
                 ErrorReport(code, error.name, error.rows, error.example)
@@ -390,7 +391,9 @@ class Coordinator:
             self.arena.close()
 
 
-def row_error(origin: str, row: int, column: str, text: str) -> EncodeError:
+def row_error(origin: str | Origins, row: int, column: str, text: str) -> EncodeError:
     """Return the error for a row that cannot be encoded."""
+    if not isinstance(origin, str):
+        origin, row = origin.find(row)
     where = f'row {row}, column "{column}"' if column else f"row {row}"
     return EncodeError(f"{origin}: {where}: {text}", row=row, column=column or None, source=origin)

@@ -14,7 +14,9 @@ import msgspec
 from penstock import _core
 
 __all__ = [
+    "BigEndianKey",
     "CsvLayout",
+    "FieldsLayout",
     "FormatLayout",
     "JsonKey",
     "JsonLayout",
@@ -116,8 +118,28 @@ class RawKey(msgspec.Struct, array_like=True, frozen=True, tag="raw"):
     column: int
 
 
+class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian"):
+    """A key that is the columns' integers and UUIDs in big-endian bytes, one behind another."""
+
+    columns: tuple[int, ...]
+
+
 FormatLayout = JsonLayout | CsvLayout
-KeyLayout = JsonKey | RawKey
+KeyLayout = JsonKey | RawKey | BigEndianKey
+
+
+class FieldsLayout(msgspec.Struct, array_like=True, frozen=True):
+    """What else a row's message has from columns, by their numbers; -1: none.
+
+    partition_column  only beside a topic_column; without one the selection knows the partition
+    """
+
+    headers_column: int = -1
+    header_columns: tuple[int, ...] = ()
+    timestamp_column: int = -1
+    topic_column: int = -1
+    partition_column: int = -1
+    tombstone_column: int = -1
 
 
 class Layout(msgspec.Struct, array_like=True, frozen=True):
@@ -133,7 +155,7 @@ class Layout(msgspec.Struct, array_like=True, frozen=True):
     key: KeyLayout | None
     packing: Packing
     max_payload: int
-    fields: None = None
+    fields: FieldsLayout | None = None
 
 
 def make_packer(layout: Layout) -> _core.Packer:

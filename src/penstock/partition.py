@@ -10,16 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from penstock.columns import find_column, find_integers, find_text
-from penstock.layout import JsonKey, RawKey
+from penstock.columns import find_integers
+from penstock.keys import json_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from penstock import _core
     from penstock.config import WriterConfig
     from penstock.layout import KeyLayout
 
-__all__ = ["Placement", "find_key", "find_placement"]
+__all__ = ["Placement", "find_placement"]
 
 
 @dataclass(frozen=True)
@@ -35,22 +36,12 @@ class Placement:
     partitioner: str
 
 
-def find_placement(schema: pa.Schema, writer: WriterConfig) -> Placement:
+def find_placement(schema: pa.Schema, core: _core.Schema, writer: WriterConfig) -> Placement:
     """Find the columns; ConfigError for one that is missing or of a type that cannot serve."""
-    columns = tuple(find_column(schema, name, "partition_by") for name in writer.partition_by)
     return Placement(
-        hashed=JsonKey(columns) if columns else None,
+        hashed=json_key(schema, core, writer.partition_by, "partition_by") if writer.partition_by else None,
         partition_column=-1
         if writer.partition_column is None
         else find_integers(schema, writer.partition_column, "partition_column"),
         partitioner=writer.partitioner,
     )
-
-
-def find_key(schema: pa.Schema, writer: WriterConfig) -> KeyLayout | None:
-    """Find the columns of the message key; ConfigError for one that is missing or of a type that cannot serve."""
-    if not writer.key:
-        return None
-    if writer.key_format == "json":
-        return JsonKey(tuple(find_column(schema, name, "key") for name in writer.key))
-    return RawKey(find_text(schema, writer.key[0], f"key with key_format={writer.key_format}"))

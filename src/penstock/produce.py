@@ -31,7 +31,7 @@ def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refu
     try:
         return _core.Producer(
             configuration=start.configuration,
-            topic=start.topic,
+            topic=start.topics[0],
             headers=start.headers,
             window_messages=start.window_messages,
             queue_bytes=start.queue_bytes,
@@ -43,32 +43,42 @@ def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refu
 
 
 def connect(producer: _core.Producer, start: Start) -> Ready | Refused:
-    """Ask a broker for the topic's partitions, in growing steps: signals are served in between, a slow broker has time.
+    """Ask a broker for each topic's partitions, until one is refused."""
+    deadline = time.monotonic() + start.initialization_timeout_secs
+    own, *others = start.topics
+    ready = _ask(producer, own, deadline)
+    for topic in others:
+        answer = ready if isinstance(ready, Refused) else _ask(producer, topic, deadline)
+        if isinstance(answer, Refused):
+            return answer
+    return ready
+
+
+def _ask(producer: _core.Producer, topic: str, deadline: float) -> Ready | Refused:
+    """Ask in growing steps: signals are served in between, a slow broker has time.
 
     Asked twice: the first answer makes librdkafka leave the bootstrap connection for the brokers of the cluster, and
     only an answer from one of those makes it ask for its producer id at once. Without it the first idempotent message
     waits for a timer of half a second (measured with 2.16: 450 ms against 60).
     """
-    began = time.monotonic()
-    deadline = began + start.initialization_timeout_secs
     unknown_since: float | None = None
     step = _FIRST_STEP_SECS
     while True:
         left = max(0.001, deadline - time.monotonic())
-        partitions, code = producer.partitions(int(min(step, left) * 1000))
+        partitions, code = producer.partitions(topic, int(min(step, left) * 1000))
         step = min(2 * step, _LONGEST_STEP_SECS)
         producer.poll(0)  # lets librdkafka tell its errors
         if code == 0:
-            producer.partitions(int(min(step, left) * 1000))
+            producer.partitions(topic, int(min(step, left) * 1000))
             return Ready(partitions)
         now = time.monotonic()
         if code in _UNKNOWN_TOPIC:
             unknown_since = now if unknown_since is None else unknown_since
             if now - unknown_since >= TOPIC_WAIT_SECS:
-                return Refused("topic", _core.error_name(code), _core.error_text(code))
+                return Refused("topic", _core.error_name(code), _core.error_text(code), topic)
             time.sleep(0.05)
         elif code not in _NO_BROKER:
-            return Refused("topic", _core.error_name(code), _core.error_text(code))
+            return Refused("topic", _core.error_name(code), _core.error_text(code), topic)
         if now >= deadline:
             said = producer.last_error
             return Refused("broker", _core.error_name(code), said or _core.error_text(code))

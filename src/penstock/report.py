@@ -61,11 +61,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     null_keys          rows sent without a key, because their key column was null
     startup_seconds    from the call to the first batch taken: sources checked, workers up, topic known
     seconds            from the first batch taken to the last acknowledgement
-    partitions         one PartitionReport for each partition that acknowledged something, by number
+    partitions         one PartitionReport for each partition that acknowledged something, by topic and number
     errors             one ErrorReport for each code, most rows first
     unknown_offsets    messages acknowledged without an offset (always with acks=0)
     peak_memory_bytes  highest sum of PSS over the caller and all workers
-    topic, workers     where to, and by how many processes (0: inside the calling one)
+    topic, workers     where to, where no column says, and by how many processes (0: inside the calling one)
     """
 
     topic: str = ""
@@ -122,7 +122,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         remarks = "".join(f"<div>{escape(line)}</div>" for line in self._remarks())
         columns = "".join(f"<th>{name}</th>" for name in ("partition", "rows", "messages", "offsets"))
         body = "".join(
-            f"<tr><td>{p.partition}</td><td>{p.rows:,}</td><td>{p.messages:,}</td><td>{_offsets(p)}</td></tr>"
+            f"<tr><td>{escape(_place(p, self.partitions))}</td><td>{p.rows:,}</td><td>{p.messages:,}</td>"
+            f"<td>{_offsets(p)}</td></tr>"
             for p in self.partitions[:_PARTITIONS_SHOWN]
         )
         hidden = len(self.partitions) - _PARTITIONS_SHOWN
@@ -137,8 +138,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def _headline(self) -> str:
         messages = "message" if self.messages == 1 else "messages"
+        topics = len({part.topic for part in self.partitions})
+        where = f"{topics} topics" if topics > 1 else self.topic
         return (
-            f"{self.topic}: {self.rows:,} {_rows(self.rows)} acknowledged in {self.messages:,} {messages}, "
+            f"{where}: {self.rows:,} {_rows(self.rows)} acknowledged in {self.messages:,} {messages}, "
             f"{human_bytes(self.bytes)}"
         )
 
@@ -193,11 +196,17 @@ def _offsets(partition: PartitionReport) -> str:
     return f"{partition.first_offset} to {partition.last_offset}"
 
 
+def _place(partition: PartitionReport, among: tuple[PartitionReport, ...]) -> str:
+    """Name the partition, with its topic where there are several."""
+    several = any(other.topic != partition.topic for other in among)
+    return f"{partition.topic}[{partition.partition}]" if several else str(partition.partition)
+
+
 def _partition_table(partitions: tuple[PartitionReport, ...]) -> list[str]:
     """Lay out the first partitions in columns; the last line says how many are left out."""
     shown = partitions[:_PARTITIONS_SHOWN]
     rows = [("partition", "rows", "messages", "offsets")]
-    rows += [(str(p.partition), f"{p.rows:,}", f"{p.messages:,}", _offsets(p)) for p in shown]
+    rows += [(_place(p, partitions), f"{p.rows:,}", f"{p.messages:,}", _offsets(p)) for p in shown]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
         "  " + "   ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[3]])

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Work", "main"]
 
-# An ack with this many partitions stays below the 200 kB that a packet may hold everywhere.
-_PARTITIONS_PER_PACKET = 2000
+# An ack with this many partitions stays below the 200 kB that a packet may hold everywhere, names of topics included.
+_PARTITIONS_PER_PACKET = 500
 # So does a log of this many lines, which librdkafka cuts at 2048 bytes each.
 _LINES_PER_PACKET = 64
 _IDLE_SECS = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,8 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from penstock.acks import Ledger
 
+if TYPE_CHECKING:
+    from penstock.control import PartitionAck
+
 WORKERS = 3
-PARTITIONS = 5
+PLACES = st.tuples(st.sampled_from(["", "other"]), st.integers(0, 4))  # topic and partition
 ERRORS = {10: "MSG_SIZE_TOO_LARGE", -192: "_MSG_TIMED_OUT"}
 
 
@@ -31,9 +35,9 @@ class Alive:
 class Broker:
     """What was acknowledged, message by message: the facts that the ledger's totals must sum up."""
 
-    sizes: dict[int, list[int]] = field(default_factory=dict)
-    offsets: dict[int, list[int]] = field(default_factory=dict)
-    rows: Counter[int] = field(default_factory=Counter)
+    sizes: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    offsets: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    rows: Counter[tuple[str, int]] = field(default_factory=Counter)
     unnamed: int = 0
 
 
@@ -67,6 +71,27 @@ class LedgerMachine(RuleBasedStateMachine):
         self.alive[number] = Alive(worker, {f"{number}.{row}" for row in range(rows)})
         self.fates.update(dict.fromkeys(self.alive[number].rows, "pending"))
         self.ledger.add(number, worker, rows)
+
+    @rule(rows=st.integers(0, 5))
+    def hold(self, rows):
+        self.fates.update({f"held {len(self.fates) + row}": "held" for row in range(rows)})
+        self.ledger.hold(rows)
+
+    @precondition(lambda self: "held" in self.fates.values())
+    @rule(data=st.data(), worker=st.integers(0, WORKERS - 1))
+    def send_held(self, data, worker):
+        held = [row for row, fate in self.fates.items() if fate == "held"]
+        rows = set(held[: data.draw(st.integers(1, len(held)))])
+        merged_away = set(sorted(rows)[: data.draw(st.integers(0, len(rows)))])
+        self.fates.update(dict.fromkeys(merged_away, "skipped"))
+        self.ledger.take(skipped=len(merged_away))
+        if rows - merged_away:
+            number = self.numbers
+            self.numbers += 1
+            self.alive[number] = Alive(worker, rows - merged_away)
+            self.fates.update(dict.fromkeys(rows - merged_away, "pending"))
+            self.ledger.add(number, worker, len(rows - merged_away))
+        self.ledger.hold(-len(rows))
 
     @precondition(lambda self: any(not chunk.dealt for chunk in self.alive.values()))
     @rule(data=st.data())
@@ -117,17 +142,18 @@ class LedgerMachine(RuleBasedStateMachine):
         gone = list(self.alive)
         assert self.ledger.give_up() == gone
         self._end(gone)
+        self.fates.update({row: "failed" for row, fate in self.fates.items() if fate == "held"})
 
     def _end(self, gone: list[int]) -> None:
         for number in gone:
             chunk = self.alive.pop(number)
             self.fates.update(dict.fromkeys(chunk.rows, "unknown" if chunk.dealt else "failed"))
 
-    def _answer(self, data: st.DataObject, number: int) -> list[tuple[int, int, int, int, int, int, int]]:
+    def _answer(self, data: st.DataObject, number: int) -> list[PartitionAck]:
         """Let the broker take some of the chunk's rows, in some partitions; first and last offset are as it tells."""
         chunk = self.alive[number]
         said = []
-        for partition in data.draw(st.lists(st.integers(0, PARTITIONS - 1), unique=True, max_size=3)):
+        for place in data.draw(st.lists(PLACES, unique=True, max_size=3)):
             rows = sorted(chunk.rows)[: data.draw(st.integers(0, len(chunk.rows)))]
             # A message may carry no row's last copy, and a partition of which nothing arrived is in the answer too.
             sizes = data.draw(st.lists(st.integers(1, 9), min_size=1 if rows else 0, max_size=3))
@@ -135,13 +161,13 @@ class LedgerMachine(RuleBasedStateMachine):
             chunk.rows -= set(rows)
             self.fates.update(dict.fromkeys(rows, "acknowledged"))
             if sizes:
-                self.broker.sizes.setdefault(partition, []).extend(sizes)
-                self.broker.offsets.setdefault(partition, []).extend(offsets)
-                self.broker.rows[partition] += len(rows)
+                self.broker.sizes.setdefault(place, []).extend(sizes)
+                self.broker.offsets.setdefault(place, []).extend(offsets)
+                self.broker.rows[place] += len(rows)
             unnamed = len(sizes) - len(offsets)
             self.broker.unnamed += unnamed
             ends = (min(offsets), max(offsets)) if offsets else (-1, -1)
-            said.append((partition, len(sizes), len(rows), sum(sizes), *ends, unnamed))
+            said.append((*place, len(sizes), len(rows), sum(sizes), *ends, unnamed))
         return said
 
     # --- facts ---
@@ -161,16 +187,17 @@ class LedgerMachine(RuleBasedStateMachine):
         ledger = self.ledger
         assert ledger.pending_rows == Counter(self.fates.values())["pending"]
         ended = ledger.acknowledged + ledger.failed + ledger.unknown + ledger.skipped
-        assert ledger.taken == ended + ledger.pending_rows
+        assert ledger.held == Counter(self.fates.values())["held"]
+        assert ledger.taken == ended + ledger.pending_rows + ledger.held
 
     @invariant()
     def totals_are_those_of_the_broker(self):
         ledger = self.ledger
         assert sorted(ledger.partitions) == sorted(self.broker.sizes)
-        for partition, total in ledger.partitions.items():
-            sizes, offsets = self.broker.sizes[partition], self.broker.offsets[partition]
+        for place, total in ledger.partitions.items():
+            sizes, offsets = self.broker.sizes[place], self.broker.offsets[place]
             assert (total.messages, total.bytes) == (len(sizes), sum(sizes))
-            assert total.rows == self.broker.rows[partition]
+            assert total.rows == self.broker.rows[place]
             assert total.first_offset == min(offsets, default=-1)
             assert total.last_offset == max(offsets, default=-1)
         assert ledger.messages == sum(map(len, self.broker.sizes.values()))
@@ -202,8 +229,8 @@ def test_offsets_out_of_order():
     for chunk, (first, last) in enumerate([(7, 9), (-1, -1), (0, 2), (4, 4)]):
         ledger.add(chunk, 0, 1)
         ledger.deal(chunk)
-        ledger.acknowledge(chunk, [(3, 1, 1, 10, first, last, int(first < 0))], [], 0)
-    assert (ledger.partitions[3].first_offset, ledger.partitions[3].last_offset) == (0, 9)
+        ledger.acknowledge(chunk, [("", 3, 1, 1, 10, first, last, int(first < 0))], [], 0)
+    assert (ledger.partitions["", 3].first_offset, ledger.partitions["", 3].last_offset) == (0, 9)
     assert ledger.unknown_offsets == 1
 
 
@@ -212,9 +239,9 @@ def test_a_chunk_is_answered_once():
     ledger = Ledger()
     ledger.add(1, 0, 5)
     ledger.deal(1)
-    ledger.acknowledge(1, [(0, 1, 5, 10, 0, 0, 0)], [], 0)
+    ledger.acknowledge(1, [("", 0, 1, 5, 10, 0, 0, 0)], [], 0)
     with pytest.raises(KeyError):
-        ledger.acknowledge(1, [(0, 1, 5, 10, 0, 0, 0)], [], 0)
+        ledger.acknowledge(1, [("", 0, 1, 5, 10, 0, 0, 0)], [], 0)
     with pytest.raises(KeyError):
-        ledger.acknowledge_part(1, [(0, 1, 5, 10, 0, 0, 0)])
+        ledger.acknowledge_part(1, [("", 0, 1, 5, 10, 0, 0, 0)])
     assert (ledger.acknowledged, ledger.failed, ledger.messages) == (5, 0, 1)

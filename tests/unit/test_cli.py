@@ -76,9 +76,9 @@ def previews(monkeypatch):
     return fake
 
 
-def message(value, key=None, headers=(), partition=None, batch=0):
+def message(value, key=None, headers=(), partition=None, batch=0, timestamp=None):
     return types.SimpleNamespace(
-        batch=batch, topic="orders", partition=partition, key=key, value=value, headers=headers
+        batch=batch, topic="orders", partition=partition, key=key, value=value, headers=headers, timestamp=timestamp
     )
 
 
@@ -393,7 +393,7 @@ def test_preview_for_programs_is_one_object_a_message(previews, capsys):
     previews.messages = [
         message('{"insert":{"a":"é"}}\n'.encode(), key=b"k", partition=2, batch=4),
         message(b"\xff\x00", key=b"\xfe", headers=(("h", b"1"), ("h", None), ("i", b"\xff"))),
-        message(None),
+        message(None, timestamp=1700000000123),
     ]
     assert main(["preview", "a", "--json"]) == 0
     out, err = capsys.readouterr()
@@ -407,7 +407,7 @@ def test_preview_for_programs_is_one_object_a_message(previews, capsys):
             "value_hex": "ff00",
             "headers": [{"key": "h", "value": "1"}, {"key": "h", "value": None}, {"key": "i", "value_hex": "ff"}],
         },
-        base | {"key": None, "value": None, "headers": []},
+        base | {"key": None, "value": None, "headers": [], "timestamp": 1700000000123},
     ]
 
 
@@ -416,7 +416,7 @@ def test_preview_for_people_shows_facts_and_value(previews, capsys):
     previews.messages = [
         message(b'{"insert":1}\n{"insert":2}\n', key=b"k", partition=1, headers=(("h", b"v"), ("n", None))),
         message(b"[1]"),
-        message(None, key=b"\xff"),
+        message(None, key=b"\xff", timestamp=5),
     ]
     assert main(["preview", "a"]) == 0
     assert capsys.readouterr() == (
@@ -424,7 +424,7 @@ def test_preview_for_people_shows_facts_and_value(previews, capsys):
             "--- message 1: batch 0, topic orders, partition 1, key k, header h=v, header n=null, 26 bytes\n"
             '{"insert":1}\n{"insert":2}\n'
             "--- message 2: batch 0, topic orders, 3 bytes\n[1]\n"
-            "--- message 3: batch 0, topic orders, key 0xff, value null\n"
+            "--- message 3: batch 0, topic orders, key 0xff, timestamp 5 ms, value null\n"
         ),
         "penstock: 3 messages\n",
     )
@@ -444,7 +444,9 @@ import types
 fake = types.ModuleType("penstock.messages")
 def preview(source, **keywords):
     while True:
-        yield types.SimpleNamespace(batch=0, topic="t", partition=None, key=None, value=b"x" * 1000, headers=())
+        yield types.SimpleNamespace(
+            batch=0, topic="t", partition=None, key=None, value=b"x" * 1000, headers=(), timestamp=None
+        )
 fake.preview = preview
 sys.modules["penstock.messages"] = fake
 """

@@ -124,7 +124,9 @@ def test_constructors_take_what_the_stub_says():
     """Names, order, kinds and defaults; a class without a constructor in one has none in the other."""
     told = {name: methods["__init__"] for name, methods in METHODS.items() if "__init__" in methods}
     assert {name: stub_parameters(node) for name, node in told.items()} == constructors()
-    assert {"MockCluster", "Packer", "Piece", "Producer", "Schema", "Selector"} == set(told)
+    assert {"ChangeReader", "Consolidator", "MockCluster", "Packer", "Piece", "Producer", "Schema", "Selector"} == set(
+        told
+    )
 
 
 def test_properties_cannot_be_set(mock):
@@ -275,28 +277,28 @@ def one_result(producer: _core.Producer) -> Any:
 def test_results_are_laid_out_as_told(batch, mock, producer):
     """A chunk that is acknowledged, one that the broker refuses, and one with a row that cannot be encoded."""
     schema, memory, arena, _, place = lay_out(batch)
-    assert producer.partitions(10_000) == (4, 0)
+    assert producer.partitions("orders", 10_000) == (4, 0)
     pack = packer(schema)
 
     producer.produce(7, pack, arena, place)
     acked = one_result(producer)
     check(acked, ALIASES["ChunkResult"])
     size = pack.measure(arena, place)[2]
-    assert acked == (7, [(0, 2, 3, size, 0, 1, 0)], [], 0, None)
+    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0)], [], 0, None)
 
     mock.push_request_errors(0, [29, 29])  # TOPIC_AUTHORIZATION_FAILED; its two messages may travel apart
     producer.produce(8, pack, arena, place)
     refused = one_result(producer)
     check(refused, ALIASES["ChunkResult"])
     ((code, name, rows, count, example),) = refused[2]
-    assert refused[:2] == (8, [(0, 0, 0, 0, -1, -1, 0)])
+    assert refused[:2] == (8, [("", 0, 0, 0, 0, -1, -1, 0)])
     assert (code, name, rows, count) == (29, _core.error_name(29), 3, 2)
     assert example
 
     producer.produce(9, packer(schema, max_payload=5), arena, place)
     stopped = one_result(producer)
     check(stopped, ALIASES["ChunkResult"])
-    assert stopped[:4] == (9, [(0, 0, 0, 0, -1, -1, 0)], [], 0)
+    assert stopped[:4] == (9, [("", 0, 0, 0, 0, -1, -1, 0)], [], 0)
     assert stopped[4][0] == 0
     assert memory
 

@@ -108,6 +108,8 @@ def message_text(message: Message, number: int) -> str:
     if message.key is not None:
         facts.append(f"key {_readable(message.key)}")
     facts += [f"header {name}={'null' if value is None else _readable(value)}" for name, value in message.headers]
+    if message.timestamp is not None:
+        facts.append(f"timestamp {message.timestamp} ms")
     facts.append("value null" if message.value is None else f"{len(message.value):,} bytes")
     value = "" if message.value is None else _readable(message.value)
     return (
@@ -120,6 +122,8 @@ def message_json(message: Message) -> str:
     line: dict[str, Any] = {"batch": message.batch, "topic": message.topic, "partition": message.partition}
     line |= _text_or_hex("key", message.key) | _text_or_hex("value", message.value)
     line["headers"] = [{"key": name} | _text_or_hex("value", value) for name, value in message.headers]
+    if message.timestamp is not None:
+        line["timestamp"] = message.timestamp
     return msgspec.json.encode(line).decode() + "\n"
 
 

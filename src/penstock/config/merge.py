@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, get_args
 
@@ -19,6 +18,7 @@ from penstock.config.formats import Format, read_format
 from penstock.config.kafka_options import KafkaOption, is_secret, read_options
 from penstock.config.kafka_rules import settle
 from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
+from penstock.config.message import check_message
 from penstock.config.settings import (
     MAX_DEFAULT_WORKERS,
     Count,
@@ -27,6 +27,7 @@ from penstock.config.settings import (
     WriterConfig,
 )
 from penstock.config.table import SETTINGS
+from penstock.config.topics import is_pattern, is_topic, read_topics
 from penstock.config.values import read_columns, read_headers, read_relation, read_size, read_value
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
@@ -60,6 +61,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
     @property
+    def index_columns(self) -> tuple[str, tuple[str, ...]] | None:
+        """Name and columns of the index that changes are grouped by; None without one."""
+        return None if self.index is None else find_index(self.writer, self.index)
+
+    @property
     def max_payload_bytes(self) -> int:
         """The most bytes a message's key and value may have: message.max.bytes less 64, or less if headers need it.
 
@@ -68,6 +74,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         headers = sum(len(name.encode()) + len(value or b"") + _HEADER_BYTES for name, value in self.headers)
         largest = int(self.kafka["message.max.bytes"])
         return min(largest - FRAMING_BYTES, largest - _MESSAGE_BYTES - headers)
+
+    @property
+    def topics_needed(self) -> list[str]:
+        """Topics that must be there when a writer opens; `topic` is the first."""
+        others = () if is_pattern(self.writer.topics) else self.writer.topics
+        return list(dict.fromkeys((self.topic, *others)))
 
     @property
     def worker_count(self) -> int:
@@ -99,7 +111,7 @@ _READERS: Final[dict[str, Callable[[Given], Any]]] = {
     "key": read_columns,
     "partition_by": read_columns,
     "header_columns": read_columns,
-    "topics": read_columns,
+    "topics": read_topics,
     "memory_bytes": read_size,
     "relation": read_relation,
 }
@@ -138,6 +150,8 @@ def load(
     options = _read_options(connector, kafka_options, given, for_preview=for_preview)
     writer = _writer(given, options.pop("partitioner", None))
     _check_roles(writer, given, warnings)
+    output: dict[str, Any] = {name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given}
+    _check_changes(writer, output)
     log_level = _optional(given, "log_level")
 
     largest = _message_max_bytes(options)
@@ -152,16 +166,20 @@ def load(
     kafka, about_kafka = settle(options, computed)
     if log_level is not None:
         kafka["log_level"] = str(get_args(LogLevel).index(log_level))
+    if writer.topic_column is not None and writer.partition_column is None:
+        kafka["partitioner"] = writer.partitioner  # the partitions of a row's own topic are librdkafka's to choose
     timeout = _optional(given, "initialization_timeout_secs")
+    form = read_format(format, connector.format if connector is not None else None)
+    check_message(form, writer, given)
     return Config(
-        topic=_topic(given.get("topic"), for_preview=for_preview),
+        topic=_topic(given.get("topic"), writer.topics, for_preview=for_preview),
         kafka=kafka,
-        format=read_format(format, connector.format if connector is not None else None),
+        format=form,
         writer=writer,
         headers=read_headers(given.get("headers")),
         initialization_timeout_secs=60 if timeout is None else timeout,
         log_level=log_level,
-        **{name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given},
+        **output,
         warnings=(*warnings, *about_kafka),
     )
 
@@ -265,13 +283,35 @@ def _check_roles(writer: WriterConfig, given: Mapping[str, Given], warnings: lis
     change = writer.op_column or writer.weight_column
     if change is not None and change == writer.partition_column:
         raise ConfigError(f"column {shown(change)} cannot be partition_column and say what a row does; name another")
-    if writer.key_format in {"string", "bytes"} and len(writer.key) != 1:
-        raise ConfigError(
-            f"key_format={writer.key_format} takes the raw bytes of exactly one key column, "
-            f"found {len(writer.key)} in key; name one column, or use key_format=json"
-        )
     if writer.partition_column is not None and "partitioner" in given:
         warnings.append(f"partitioner={writer.partitioner} has no effect: partition_column names the partition")
+
+
+def _check_changes(writer: WriterConfig, output: Mapping[str, Any]) -> None:
+    """Refuse an index that is not there, and images of rows where something else says what a row does."""
+    index = output.get("index")
+    if index is not None and find_index(writer, index) is None:
+        known = ", ".join(f'"{name}"' for name in writer.relation.indexes)
+        hint = did_you_mean(index, writer.relation.indexes) or (f"; it has {known}" if known else "; it has none")
+        raise ConfigError(
+            f'index: writer.relation.indexes has no "{index}"{hint}; give its columns there, as '
+            '{"indexes": {"' + index + '": ["id"]}}'
+        )
+    merged = "index" if index is not None else "enable_output_buffer" if output.get("enable_output_buffer") else None
+    if merged is not None and (writer.before_column is not None or writer.after_column is not None):
+        raise ConfigError(
+            f"before_column, after_column and {merged} exclude each other: a row with two images already is what the "
+            f"changes of a row come to; leave {merged} out"
+        )
+
+
+def find_index(writer: WriterConfig, name: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the index and its columns; the name folds like an SQL identifier unless it stands in double quotes."""
+    quoted = len(name) > 2 and name[0] == name[-1] == '"'  # noqa: PLR2004 - two quotation marks
+    for wanted in (name[1:-1],) if quoted else (name.lower(), name):
+        if wanted in writer.relation.indexes:
+            return wanted, writer.relation.indexes[wanted]
+    return None
 
 
 def _message_max_bytes(options: Mapping[str, KafkaOption]) -> int:
@@ -305,16 +345,15 @@ def _settle_workers(writer: WriterConfig, largest: int, *, for_preview: bool) ->
     return workers
 
 
-_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-
-
-def _topic(given: Given | None, *, for_preview: bool) -> str:
+def _topic(given: Given | None, topics: tuple[str, ...], *, for_preview: bool) -> str:
+    if given is None and topics and not is_pattern(topics):
+        return topics[0]
     if given is None:
         if for_preview:
             return "preview"  # only a label: nothing is sent
         raise ConfigError("topic is missing; give topic=..., --topic or transport.config.topic")
     topic: str = read_value(given, str)
-    if _TOPIC.fullmatch(topic) is None or topic in {".", ".."}:
+    if not is_topic(topic):
         raise ConfigError(
             f"{given.where}: {shown(topic)} is not a topic name; Kafka takes 1 to 249 of letters, digits, '.', '_', '-'"
         )

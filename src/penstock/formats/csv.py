@@ -132,7 +132,7 @@ def _is_nested(column: pa.Field) -> bool:
     kind, is_uuid = _values(column)
     t = pa.types
     is_binary = t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
-    return t.is_map(kind) or t.is_struct(kind) or _is_list(kind) or (is_binary and not is_uuid)
+    return bool(t.is_map(kind) or t.is_struct(kind) or _is_list(kind) or (is_binary and not is_uuid))
 
 
 def _is_list(kind: pa.DataType) -> bool:
