@@ -102,6 +102,53 @@ cdef extern from "format.hpp" namespace "penstock" nogil:
         pass
 
 
+cdef extern from "avro.hpp" namespace "penstock" nogil:
+    enum class AvroForm(uint8_t):
+        null
+        boolean
+        int_
+        long_
+        float_
+        double_
+        string
+        bytes
+        fixed
+        decimal
+        date
+        time_millis
+        time_micros
+        timestamp_millis
+        timestamp_micros
+        timestamp_nanos
+        array
+        map
+        record
+        constant
+        change
+        image_change
+        now
+        group
+        before
+        after
+    cdef cppclass AvroPlan:
+        AvroForm form
+        int column
+        int null_branch
+        int32_t scale
+        int32_t precision
+        int32_t size
+        cbool is_fixed
+        string bytes
+        vector[AvroPlan] children
+    cdef cppclass AvroOptions:
+        AvroPlan value
+        string prefix
+        cbool op_header
+        cbool tombstones
+    shared_ptr[CFormat] make_avro(const Type&, const AvroOptions&) except +
+    shared_ptr[CKeyEncoder] make_avro_key(const Type&, const AvroPlan&, const string&) except +
+
+
 cdef extern from "json_format.hpp" namespace "penstock" nogil:
     enum class Hole(uint8_t):
         none

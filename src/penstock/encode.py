@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from penstock.config import Config
+    from penstock.registry import Registry
 
 __all__ = ["Plan", "Planner"]
 
@@ -49,6 +50,7 @@ class Plan:
         *,
         stream_id: int,
         snapshot: bool = False,
+        registry: Registry | None = None,
     ) -> None:
         self.number = number
         self.snapshot = snapshot
@@ -71,7 +73,7 @@ class Plan:
         if not writer.key_in_value:
             left_out.update(key_columns(schema, writer))
         self._columns = columns = tuple(at for at in range(len(schema)) if at not in left_out)
-        form = plan_form(Context(schema, self.core, config, columns, self.changes, stream_id))
+        form = plan_form(Context(schema, self.core, config, columns, self.changes, stream_id, registry))
         key = form.key or key
         if key is None and writer.tombstone_column is not None:
             raise ConfigError(
@@ -135,8 +137,9 @@ class Plan:
 class Planner:
     """Plans by schema, made as they are met."""
 
-    def __init__(self, config: Config, partitions: int, workers: int) -> None:
+    def __init__(self, config: Config, partitions: int, workers: int, registry: Registry | None = None) -> None:
         self._config = config
+        self._registry = registry
         self._partitions = partitions
         self._workers = workers
         self._stream_id = secrets.randbelow(2**63 - 1)  # one for all schemas, and so for all workers
@@ -160,6 +163,7 @@ class Planner:
             self._workers,
             stream_id=self._stream_id,
             snapshot=snapshot,
+            registry=self._registry,
         )
         self._plans.insert(0, (schema, plan))
         return plan

@@ -18,6 +18,7 @@ from penstock.coordinator import row_error
 from penstock.encode import Plan, Planner
 from penstock.errors import ConfigError
 from penstock.layout import make_packer
+from penstock.registry import open_registry
 from penstock.source import open_source
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def preview(
     loaded = configuration.load(config, kafka_options=kafka_options, format=format, for_preview=True, **settings)
     opened = open_source(source, input_format=input_format)
     try:
-        planner = Planner(loaded, partitions or 0, 1)
+        planner = Planner(loaded, partitions or 0, 1, open_registry(loaded, register=False))
         planner.plan(opened.schema)
     except BaseException:
         opened.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import CsvFormat, JsonFormat
+from penstock.config import AvroFormat, CsvFormat, JsonFormat
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from penstock.changes import Changes
     from penstock.config import Config
     from penstock.layout import FormatLayout, KeyLayout, Packing
+    from penstock.registry import Registry
 
 __all__ = ["Context", "Form", "plan_form"]
 
@@ -28,6 +29,7 @@ class Context(NamedTuple):
     core       the schema as the core reads it
     columns    numbers of the columns that are written, in order
     stream_id  drawn once for the writer: snowflake's __stream_id
+    registry   where schemas get their ids; None: nowhere, and ids are 0
     """
 
     schema: pa.Schema
@@ -36,6 +38,7 @@ class Context(NamedTuple):
     columns: tuple[int, ...]
     changes: Changes
     stream_id: int
+    registry: Registry | None = None
 
 
 class Form(NamedTuple):
@@ -62,4 +65,4 @@ def plan_form(context: Context) -> Form:
 
 
 # Each module has plan(context) -> Form; imported when its format is first asked for.
-_MODULES: Final[dict[type, str]] = {JsonFormat: "json", CsvFormat: "csv"}
+_MODULES: Final[dict[type, str]] = {JsonFormat: "json", CsvFormat: "csv", AvroFormat: "avro"}
