@@ -1,6 +1,6 @@
 """Measure penstock beside the loop that everyone writes and beside the floor; see bench/README.md.
 
-    python bench/run.py                      everything, about a quarter of an hour on 2 cores
+    python bench/run.py                      everything, about half an hour on 2 cores
     python bench/run.py --quick              the same with fewer rows and repeats: a look, not a result
     python bench/run.py --only packed,naive  contenders whose name holds one of the words; also:
                                              stages, encoders, memory, small

@@ -118,6 +118,27 @@ def changed(draw: st.DrawFn, batches: list[pa.RecordBatch]) -> tuple[list[pa.Rec
 
 
 @st.composite
+def fields(draw: st.DrawFn, names: Sequence[str]) -> dict[str, Any]:
+    """Return settings that take a message's key, headers, timestamp or null value from columns, or none of them."""
+    column = st.sampled_from(names)
+    several = st.lists(column, unique=True, min_size=1, max_size=2)
+    key = st.fixed_dictionaries(
+        {"key": several}, optional={"key_format": st.sampled_from(["json", "string", "bytes", "big_endian"])}
+    )
+    others = st.fixed_dictionaries(
+        {},
+        optional={
+            "header_columns": several,
+            "headers_column": column,
+            "timestamp_column": column,
+            "tombstone_column": column,
+            "key_in_value": st.booleans(),
+        },
+    )
+    return draw(st.one_of(st.just({}), key, st.builds(lambda one, more: {**one, **more}, key, others), others))
+
+
+@st.composite
 def cases(draw: st.DrawFn, names: Sequence[str], kept: Sequence[Case]) -> list[Case]:
     """Return the same rows for some of the targets: drawing them is what takes the time."""
     identifiers = draw(st.booleans()) or all(TARGETS[name].identifiers for name in names)
@@ -128,7 +149,8 @@ def cases(draw: st.DrawFn, names: Sequence[str], kept: Sequence[Case]) -> list[C
     for name in chosen:
         target = TARGETS[name]
         given_batches, column = draw(changed(batches)) if target.changes else (batches, {})
-        made.append(Case(name, {**draw(target.settings), **column}, given_batches))
+        chosen_fields = draw(fields(batches[0].schema.names)) if target.fields and batches[0].schema.names else {}
+        made.append(Case(name, {**draw(target.settings), **column, **chosen_fields}, given_batches))
     return made
 
 

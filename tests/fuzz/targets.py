@@ -36,12 +36,14 @@ class Target(NamedTuple):
     read         raises for a message that is not one, with the number of rows it should hold, or None: unknown
     identifiers  columns are named by letters, digits and underscores, as the format wants them
     changes      rows may be deletes, and be there several times
+    fields       keys, headers, timestamps and null values may come from columns
     """
 
     settings: st.SearchStrategy[dict[str, Any]]
     read: Callable[[Case, Sequence[Message], int | None], None]
     identifiers: bool = False
     changes: bool = True
+    fields: bool = False
 
 
 def settings_of(name: str, config: dict[str, Any], **writer: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -98,6 +100,16 @@ def read_rows(case: Case, messages: Sequence[Message], rows: int | None) -> None
         ((what, row),) = event.items()
         assert what in {"insert", "delete"}
         assert list(row) == names or (case.settings.get("omit_nulls") and set(row) <= set(names))
+
+
+def read_fields(case: Case, messages: Sequence[Message], rows: int | None) -> None:
+    """Read rows of which some columns may be elsewhere, and whose value may be null."""
+    events = json_events(case, messages)
+    nulls = sum(message.value is None for message in messages)
+    assert rows is None or len(events) + nulls == rows
+    assert all(set(row) <= set(case.schema.names) for event in events for row in event.values())
+    if case.settings.get("key") and case.settings.get("key_format", "json") == "json":
+        assert all(list(loads(message.key or b"")) == case.settings["key"] for message in messages)
 
 
 def read_weighted(case: Case, messages: Sequence[Message], rows: int | None) -> None:
@@ -241,6 +253,7 @@ FEW = st.sampled_from([1, 3, 100000])
 
 TARGETS = {
     "json insert_delete": Target(_json(), read_rows),
+    "json fields": Target(_json(array=False), read_fields, fields=True),
     "json weighted": Target(_json(update_format="weighted"), read_weighted),
     "json raw": Target(_json(update_format="raw"), read_raw, changes=False),
     "json snowflake": Target(_json(update_format="snowflake"), read_snowflake),
