@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from penstock import _core
 from penstock import config as configuration
+from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import row_error
 from penstock.encode import Plan, Planner
 from penstock.errors import ConfigError
@@ -21,7 +22,7 @@ from penstock.source import open_source
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from penstock.config import Config
     from penstock.source import Source
@@ -82,54 +83,73 @@ def preview(
 def _preview(source: Source, planner: Planner, config: Config, partitions: int) -> Iterator[Message]:
     with source:
         sequence = [0]
-        for number, batch in enumerate(source.batches()):
-            plan = planner.plan(batch.schema)
-            for partition, key, value, headers, timestamp, topic in _messages(
-                plan, batch, number % partitions, sequence
-            ):
-                yield Message(
-                    number,
-                    topic or config.topic,
-                    None if partition < 0 else partition,
-                    key,
-                    value,
-                    (*config.headers, *headers),
-                    timestamp or None,
-                )
+        for number, parts in enumerate(_batches(source, planner, config)):
+            for plan, rows in parts:
+                for partition, key, value, headers, timestamp, topic in _messages(
+                    plan, rows, number % partitions, sequence
+                ):
+                    yield Message(
+                        number,
+                        topic or config.topic,
+                        None if partition < 0 else partition,
+                        key,
+                        value,
+                        (*config.headers, *headers),
+                        timestamp or None,
+                    )
 
 
-def _messages(plan: Plan, batch: Batch, sticky: int, sequence: list[int]) -> Iterator[_core.Message]:
+def _batches(source: Source, planner: Planner, config: Config) -> Iterator[Iterable[tuple[Plan, Rows]]]:
+    """Give the rows of one batch after the other, as the writer would send them."""
+    held = Consolidation(config, planner)
+    for batch in source.batches():
+        plan = planner.plan(batch.schema)
+        if plan.reader is None:
+            yield _pieces(plan, batch)
+            continue
+        for _ in held.add(plan, batch):
+            pass
+        if held.full():
+            yield held.finish()
+    yield held.finish()
+
+
+def _pieces(plan: Plan, batch: Batch) -> Iterator[tuple[Plan, Rows]]:
     whole = pa.Table.from_batches(batch.pieces(), batch.schema).combine_chunks().to_batches()
     first_row = batch.first_row
-    for piece in whole:  # one, unless its strings are too long for 32-bit offsets
-        read = plan.read(piece)
-        count = read.dictionaries
-        # Beside one another in a buffer of our own: what the arena is to the workers.
-        sizes = [read.measure_dictionary(at) for at in range(count)]
-        size = read.measure(0, read.rows)
-        read.set_dictionary_ids([0] * count)
-        try:
-            selection = plan.selector.select(read, 0, read.rows, "both", sticky)
-        except _core.RowError as error:
-            row, column, text = error.args
-            raise row_error(batch.origin, first_row + row, column, text) from None
-        memory = bytearray(sum(sizes) + size + selection.nbytes + 64 * (count + 3))
-        arena = _core.address_of(memory)
-        position = -arena % 64
-        dictionaries = []
-        for at, need in enumerate(sizes):
-            read.copy_dictionary(at, arena, position)
-            dictionaries.append((position, 0))
-            position += (need + 63) // 64 * 64
-        read.copy(0, read.rows, arena, position, dictionaries)
-        entries, repeats, groups = selection.copy(arena, position + (size + 63) // 64 * 64)
-        shares = selection.shares()
-        place = (position, 0, entries, repeats, groups, sum(share[2] for share in shares), sequence[0])
-        sequence[0] += sum(share[3] if plan.layout.packing.weighted else share[4] for share in shares)
-        try:
-            yield from make_packer(plan.layout).collect(arena, place)
-        except _core.RowError as error:
-            yield from error.messages
-            row, column, text = error.args
-            raise row_error(batch.origin, first_row + row, column, text) from None
-        first_row += read.rows
+    for piece in paired(plan, iter(whole)):  # one, unless its strings are too long for 32-bit offsets
+        yield plan, Rows(piece, batch.origin, first_row, "both")
+        first_row += piece.num_rows
+
+
+def _messages(plan: Plan, rows: Rows, sticky: int, sequence: list[int]) -> Iterator[_core.Message]:
+    read = plan.read(rows.piece)
+    count = read.dictionaries
+    # Beside one another in a buffer of our own: what the arena is to the workers.
+    sizes = [read.measure_dictionary(at) for at in range(count)]
+    size = read.measure(0, read.rows)
+    read.set_dictionary_ids([0] * count)
+    try:
+        selection = plan.selector.select(read, 0, read.rows, rows.which, sticky, rows.verdicts)
+    except _core.RowError as error:
+        row, column, text = error.args
+        raise row_error(rows.origin, rows.first_row + row, column, text) from None
+    memory = bytearray(sum(sizes) + size + selection.nbytes + 64 * (count + 3))
+    arena = _core.address_of(memory)
+    position = -arena % 64
+    dictionaries = []
+    for at, need in enumerate(sizes):
+        read.copy_dictionary(at, arena, position)
+        dictionaries.append((position, 0))
+        position += (need + 63) // 64 * 64
+    read.copy(0, read.rows, arena, position, dictionaries)
+    entries, repeats, groups = selection.copy(arena, position + (size + 63) // 64 * 64)
+    shares = selection.shares()
+    place = (position, 0, entries, repeats, groups, sum(share[2] for share in shares), sequence[0])
+    sequence[0] += sum(share[3] if plan.layout.packing.weighted else share[4] for share in shares)
+    try:
+        yield from make_packer(plan.layout).collect(arena, place)
+    except _core.RowError as error:
+        yield from error.messages
+        row, column, text = error.args
+        raise row_error(rows.origin, rows.first_row + row, column, text) from None

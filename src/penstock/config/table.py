@@ -148,7 +148,7 @@ SETTINGS: Final = (
     ),
     _setting("relation", "object", "", 'what the rows are rows of: {"name": …, "indexes": {name: [columns]}}',
              "the name is the topic's", flag=False),
-    _setting("max_weight", "whole number", "1000000", "largest weight of a row that is sent once for each copy",
+    _setting("max_weight", "whole number", "1000000", "largest weight of a row that is sent once for each copy; 0: any",
              "the connector's own limit"),
     _setting("key_in_value", "true or false", "true", "whether the value holds the key columns too",
              "a row is written whole"),

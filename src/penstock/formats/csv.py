@@ -130,9 +130,7 @@ def _is_nested(column: pa.Field) -> bool:
     """Whether csv_nested_json concerns a column: those whose values are not one field by themselves."""
     kind, is_uuid = _values(column)
     t = pa.types
-    is_binary = (
-        t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
-    )
+    is_binary = t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
     return bool(t.is_map(kind) or t.is_struct(kind) or _is_list(kind) or (is_binary and not is_uuid))
 
 

@@ -84,7 +84,7 @@ def plan(context: Context) -> Form:
         key = JsonKey(keys, style, joined=True)
     elif form.update_format == "upsert" and keys:
         key = JsonKey(tuple(sorted(set(keys))), style)
-    return Form(JsonLayout(columns, insert, delete, insert, insert, style), packing, key)
+    return Form(JsonLayout(columns, insert, delete, insert, insert, style), packing, key, pairs=key is not None)
 
 
 def make_style(form: JsonFormat, writer: WriterConfig) -> JsonStyle:
