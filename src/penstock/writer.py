@@ -25,6 +25,8 @@ from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import Coordinator
 from penstock.encode import Planner
 from penstock.errors import DeliveryError, EncodeError, InternalError, PenstockError, SourceError, WriterClosed
+from penstock.formats import check_format
+from penstock.registry import open_registry
 from penstock.source import Source, open_source
 from penstock.source.batch import ROWS_PER_PIECE, check_same_columns
 
@@ -81,12 +83,15 @@ class Writer:
         self._ticked = 0.0
         self._report: Report | None = None  # the last one, for calls after the end
         self._open = False
-        # The columns are checked before any process is started; the partitions do not matter to that.
+        # The columns are checked before any process is started, and their schemas get their ids; the partitions do not
+        # matter to that.
+        check_format(config)
+        registry = open_registry(config)
         if schema is not None:
-            Planner(config, 0, 1).plan(schema)
+            Planner(config, 0, 1, registry).plan(schema)
         self._coordinator = Coordinator(config)
         self._open = True
-        self._planner = Planner(config, self._coordinator.partitions, max(self._coordinator.workers, 1))
+        self._planner = Planner(config, self._coordinator.partitions, max(self._coordinator.workers, 1), registry)
         self._blocks = Blocks(self._coordinator)
         self._buffer = Consolidation(config, self._planner) if config.enable_output_buffer else None
         self._is_snapshot = False  # the schema is so far that of a snapshot

@@ -136,8 +136,13 @@ def _is_nested(column: pa.Field) -> bool:
 
 def _is_list(kind: pa.DataType) -> bool:
     t = pa.types
-    is_view = t.is_list_view(kind) or t.is_large_list_view(kind)
-    return bool(is_view or t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind))
+    return bool(
+        t.is_list(kind)
+        or t.is_large_list(kind)
+        or t.is_list_view(kind)
+        or t.is_large_list_view(kind)
+        or t.is_fixed_size_list(kind)
+    )
 
 
 def _values(field: pa.Field) -> tuple[pa.DataType, bool]:
