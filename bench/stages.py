@@ -216,8 +216,10 @@ def encode_and_send(shape: data.Shape, records: int, settings: dict[str, Any]) -
         slab_bytes=shares.encode_buffer_bytes,
         check_signals=False,
     )
-    producer.partitions(10000)  # only the second answer brings the producer id, see penstock.produce.connect
-    found, code = producer.partitions(10000)
+    producer.partitions(
+        chosen.topic, 10000
+    )  # only the second answer brings the producer id, see penstock.produce.connect
+    found, code = producer.partitions(chosen.topic, 10000)
     if found != PARTITIONS:
         raise WrongResultError(f"{found} partitions, error {code}")
 

@@ -28,3 +28,16 @@ def mock() -> Iterator[MockCluster]:
     cluster.create_topic("orders", 4)
     yield cluster
     cluster.close()
+
+
+@pytest.fixture(scope="module")
+def mock_once() -> Iterator[MockCluster]:
+    """As `mock`, one for all examples of a Hypothesis test: nothing is read back."""
+    from penstock._core import MockCluster
+    from penstock.config.kafka_options import load_librdkafka
+
+    load_librdkafka()
+    cluster = MockCluster(brokers=1)
+    cluster.create_topic("orders", 4)
+    yield cluster
+    cluster.close()

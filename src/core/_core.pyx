@@ -17,16 +17,16 @@ from libcpp.utility cimport move, pair
 from libcpp.vector cimport vector
 
 from core cimport (
-    Array, ArrowArray, ArrowSchema, CFieldReader, CFormat, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
+    Array, ArrowArray, ArrowSchema, CChangeReader, CConsolidator, CFieldReader, CFormat, CSource, ChangeColumns, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
     CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
     EventPart, EventText, Hole, JsonBinary, JsonFormatOptions, JsonKeyOptions, JsonNonFinite, JsonStamp, JsonStyle,
     Pass, ProducerOptions, RowFailure,
-    SelectOptions, Type, api, collect, copy_block, copy_dictionary, find_flavor, import_array, json_refusal, list_dictionaries, load_, loaded,
-    make_json, make_json_key, make_type,
+    SelectOptions, Type, Verdict, add_changes, api, can_hash, collect, copy_block, copy_dictionary, find_flavor, finish_changes,
+    import_array, json_refusal, list_dictionaries, load_, loaded, make_json, make_json_key, make_type,
     measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
 )
-from core cimport Bytes, CExporter, Exported, ExportLayout, Extras, add_header, delete_bit, export_events, row_mask
 from core cimport FieldsOptions, MessageFields, Role, make_big_endian_key, make_raw_key, suits_
+from core cimport Bytes, CExporter, Exported, ExportLayout, Extras, add_header, delete_bit, export_events, row_mask
 
 import os
 
@@ -300,6 +300,9 @@ cdef class Schema:
     def suits(self, int column, str role):
         return suits_(self.type.children[column], <Role> <uint8_t> _ROLES[role])
 
+    def comparable(self, int column):
+        return can_hash(self.type.children[column])
+
 
 cdef class Piece:
     cdef Schema schema
@@ -446,6 +449,21 @@ cdef class Selection:
         return result
 
 
+cdef ChangeMode change_mode(str name) except *:
+    return {"inserts": ChangeMode.inserts, "op": ChangeMode.op, "weight": ChangeMode.weight, "images": ChangeMode.images}[name]
+
+
+cdef class Verdicts:
+    cdef vector[Verdict] verdicts
+
+    def __len__(self):
+        return self.verdicts.size()
+
+    def rows(self):
+        """(row, bits, copies) of each, for tests."""
+        return [(v.row, v.bits, v.copies) for v in self.verdicts]
+
+
 cdef class Selector:
     cdef Schema schema
     cdef unique_ptr[CSelector] selector
@@ -456,11 +474,15 @@ cdef class Selector:
 
     def __init__(
         self, Schema schema, *, str change, int change_column, key, int partition_column, str partitioner, int partitions, int workers,
-        int topic_column=-1, topics=None, str no_deletes="",
+        int topic_column=-1, topics=None,
+        int after_column=-1, cbool pair_updates=False, uint64_t most_copies=1000000, str no_deletes="",
     ):
         cdef SelectOptions options
-        options.change = {"inserts": ChangeMode.inserts, "op": ChangeMode.op, "weight": ChangeMode.weight}[change]
+        options.change = change_mode(change)
         options.change_column = change_column
+        options.after_column = after_column
+        options.pair_updates = pair_updates
+        options.most_copies = most_copies
         options.partition_column = partition_column
         options.topic_column = topic_column
         options.partitioner = <Partitioner> <uint8_t> _PARTITIONERS[partitioner]
@@ -473,17 +495,20 @@ cdef class Selector:
         self.no_deletes = no_deletes
         self.selector.reset(new CSelector(schema.type, options, make_key(schema, key)))
 
-    def select(self, Piece piece, int64_t first, int64_t end, str which, int32_t sticky):
+    def select(self, Piece piece, int64_t first, int64_t end, str which, int32_t sticky, Verdicts verdicts=None):
         cdef Selection result
         cdef RowFailure failure
         cdef Pass pass_ = {"both": Pass.both, "deletes": Pass.deletes, "inserts": Pass.inserts}[which]
-        cdef cbool ok
+        cdef const vector[Verdict]* judged = NULL
         cdef uint32_t entry
+        cdef cbool ok
+        if verdicts is not None:
+            judged = &verdicts.verdicts
         while True:
             result = Selection.__new__(Selection)
             result.workers = self.workers
             with nogil:
-                ok = select_rows(self.selector.get()[0], piece.array, first, end, pass_, sticky, result.selection, failure)
+                ok = select_rows(self.selector.get()[0], piece.array, first, end, pass_, sticky, judged, result.selection, failure)
             if not ok:
                 raise row_error(failure)
             if result.selection.new_topics.empty():
@@ -499,8 +524,84 @@ cdef class Selector:
                     raise RowError(entry & row_mask, "", self.no_deletes)
         return result
 
+    def is_pair(self, Piece piece, int64_t row):
+        return self.selector.get().is_pair(piece.array, row)
+
+    def is_before(self, Piece piece, int64_t row):
+        return self.selector.get().is_before(piece.array, row)
+
 
 include "formats.pxi"
+
+
+# --- changes put together ---------------------------------------------------------------------------------------------
+
+cdef class ChangeReader:
+    cdef Schema schema
+    cdef unique_ptr[CChangeReader] reader
+
+    def __init__(self, Schema schema, *, str change, int change_column, row_columns, key_columns, cbool pairs=False):
+        cdef ChangeColumns columns
+        columns.change = change_mode(change)
+        columns.column = change_column
+        columns.row = row_columns
+        columns.key = key_columns
+        columns.pairs = pairs
+        self.schema = schema
+        self.reader.reset(new CChangeReader(schema.type, columns))
+
+
+cdef class Consolidator:
+    cdef unique_ptr[CConsolidator] consolidator
+
+    def __init__(self, str index="", str relation=""):
+        self.consolidator.reset(new CConsolidator(index.encode(), relation.encode()))
+
+    def add(self, ChangeReader reader, Piece piece, uint32_t number, uint32_t first=0):
+        cdef RowFailure failure
+        cdef cbool ok
+        if piece.schema is not reader.schema:
+            raise ValueError("the piece and the reader are of different schemas")
+        with nogil:
+            ok = add_changes(self.consolidator.get()[0], reader.reader.get()[0], piece.array, number, first, failure)
+        if not ok:
+            raise row_error(failure)
+
+    @property
+    def rows(self):
+        return self.consolidator.get().rows()
+
+    @property
+    def nbytes(self):
+        return self.consolidator.get().bytes()
+
+    def finish(self, pieces):
+        """Verdicts of each (reader, piece). Raises RowError, with the piece's number as `piece`."""
+        cdef vector[CSource] sources
+        cdef CSource source
+        cdef vector[vector[Verdict]] found
+        cdef RowFailure failure
+        cdef cbool ok
+        cdef ChangeReader reader
+        cdef Piece piece
+        cdef Verdicts verdicts
+        cdef size_t k
+        for reader, piece in pieces:
+            source.reader = reader.reader.get()
+            source.block = &piece.array
+            sources.push_back(source)
+        with nogil:
+            ok = finish_changes(self.consolidator.get()[0], sources, found, failure)
+        if not ok:
+            error = row_error(failure)
+            error.piece = self.consolidator.get().failed_piece()
+            raise error
+        result = []
+        for k in range(found.size()):
+            verdicts = Verdicts.__new__(Verdicts)
+            verdicts.verdicts.swap(found[k])
+            result.append(verdicts)
+        return result
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

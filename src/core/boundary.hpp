@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "block.hpp"
+#include "consolidate.hpp"
 #include "pack.hpp"
 #include "produce.hpp"
 #include "select.hpp"
@@ -14,10 +15,32 @@
 namespace penstock {
 
 // False: `failure` says which row.
-inline bool select_rows(Selector& selector, const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, Selection& out,
+inline bool select_rows(Selector& selector, const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky,
+                        const std::vector<Verdict>* verdicts, Selection& out, RowFailure& failure) {
+  try {
+    selector.select(block, from, to, pass, sticky, verdicts, out);
+    return true;
+  } catch (const RowFailure& f) {
+    failure = f;
+    return false;
+  }
+}
+
+inline bool add_changes(Consolidator& consolidator, ChangeReader& reader, const Array& block, uint32_t piece, uint32_t first,
                         RowFailure& failure) {
   try {
-    selector.select(block, from, to, pass, sticky, out);
+    consolidator.add(reader, block, piece, first);
+    return true;
+  } catch (const RowFailure& f) {
+    failure = f;
+    return false;
+  }
+}
+
+inline bool finish_changes(Consolidator& consolidator, const std::vector<Consolidator::Source>& pieces,
+                           std::vector<std::vector<Verdict>>& verdicts, RowFailure& failure) {
+  try {
+    verdicts = consolidator.finish(pieces);
     return true;
   } catch (const RowFailure& f) {
     failure = f;

@@ -113,6 +113,52 @@ cdef extern from "format.hpp" namespace "penstock" nogil:
         pass
 
 
+cdef extern from "avro.hpp" namespace "penstock" nogil:
+    enum class AvroForm(uint8_t):
+        null
+        boolean
+        int_
+        long_
+        float_
+        double_
+        string
+        bytes
+        fixed
+        decimal
+        date
+        time_millis
+        time_micros
+        timestamp_millis
+        timestamp_micros
+        timestamp_nanos
+        array
+        map
+        record
+        constant
+        change
+        now
+        group
+        before
+        after
+    cdef cppclass AvroPlan:
+        AvroForm form
+        int column
+        int null_branch
+        int32_t scale
+        int32_t precision
+        int32_t size
+        cbool is_fixed
+        string bytes
+        vector[AvroPlan] children
+    cdef cppclass AvroOptions:
+        AvroPlan value
+        string prefix
+        cbool op_header
+        cbool tombstones
+    shared_ptr[CFormat] make_avro(const Type&, const AvroOptions&) except +
+    shared_ptr[CKeyEncoder] make_avro_key(const Type&, const AvroPlan&, const string&) except +
+
+
 cdef extern from "json_format.hpp" namespace "penstock" nogil:
     enum class Hole(uint8_t):
         none
@@ -183,6 +229,7 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         inserts
         op
         weight
+        images
     enum class Pass(uint8_t):
         both
         deletes
@@ -190,6 +237,9 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
     struct SelectOptions:
         ChangeMode change
         int change_column
+        int after_column
+        cbool pair_updates
+        uint64_t most_copies
         int partition_column
         int topic_column
         Partitioner partitioner
@@ -203,12 +253,41 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         int64_t rows
         int64_t skipped
         vector[pair[int64_t, string]] new_topics
+    struct Verdict:
+        uint32_t row
+        uint32_t bits
+        uint64_t copies
     const uint32_t delete_bit
     const uint32_t row_mask
     cdef cppclass CSelector "penstock::Selector":
         CSelector(const Type&, const SelectOptions&, shared_ptr[CKeyEncoder]) except +
         void allow_topic(const string&)
+        cbool is_pair(const Array&, int64_t)
+        cbool is_before(const Array&, int64_t)
     uint32_t rows_of(uint32_t)
+
+
+cdef extern from "rowhash.hpp" namespace "penstock" nogil:
+    cbool can_hash(const Type&)
+
+
+cdef extern from "consolidate.hpp" namespace "penstock" nogil:
+    struct ChangeColumns:
+        ChangeMode change
+        int column
+        vector[int] row
+        vector[int] key
+        cbool pairs
+    cdef cppclass CChangeReader "penstock::ChangeReader":
+        CChangeReader(const Type&, const ChangeColumns&) except +
+    struct CSource "penstock::Consolidator::Source":
+        CChangeReader* reader
+        const Array* block
+    cdef cppclass CConsolidator "penstock::Consolidator":
+        CConsolidator(string, string) except +
+        int64_t rows()
+        size_t bytes()
+        uint32_t failed_piece()
 
 
 cdef extern from "pack.hpp" namespace "penstock" nogil:
@@ -307,7 +386,9 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
 
 
 cdef extern from "boundary.hpp" namespace "penstock" nogil:
-    cbool select_rows(CSelector&, const Array&, int64_t, int64_t, Pass, int32_t, CSelection&, RowFailure&) except +
+    cbool select_rows(CSelector&, const Array&, int64_t, int64_t, Pass, int32_t, const vector[Verdict]*, CSelection&, RowFailure&) except +
+    cbool add_changes(CConsolidator&, CChangeReader&, const Array&, uint32_t, uint32_t, RowFailure&) except +
+    cbool finish_changes(CConsolidator&, const vector[CSource]&, vector[vector[Verdict]]&, RowFailure&) except +
     struct ChunkPlace:
         int64_t block
         int64_t first_row

@@ -3,6 +3,9 @@
 from core cimport CsvOptions, CsvQuoting, make_csv
 
 
+include "avro.pxi"
+
+
 cdef JsonStyle json_style(style) except *:
     cdef JsonStyle made
     if not find_flavor(style.flavor.encode(), made):
@@ -67,6 +70,8 @@ cdef shared_ptr[CFormat] make_format(Schema schema, layout) except *:
     kind = type(layout).__name__
     if kind == "JsonLayout":
         return json_format(schema, layout)
+    if kind == "AvroLayout":
+        return make_avro_format(schema, layout)
     if kind == "CsvLayout":
         return make_csv(schema.type, csv_options(layout))
     raise TypeError(f"no format for a {kind}")
@@ -92,6 +97,8 @@ cdef shared_ptr[CKeyEncoder] make_key(Schema schema, layout) except *:
         return json_key(schema, layout)
     if kind == "RawKey":
         return make_raw_key(schema.type, layout.column)
+    if kind == "AvroKey":
+        return make_avro_row_key(schema, layout)
     if kind == "BigEndianKey":
         return make_big_endian_key(schema.type, layout.columns)
     raise TypeError(f"no key for a {kind}")

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "change.hpp"
+
 namespace penstock {
 
 namespace {

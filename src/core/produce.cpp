@@ -17,6 +17,7 @@ namespace {
 constexpr size_t most_batch_messages = 1024;
 
 constexpr size_t least_slab = size_t{64} << 10;
+constexpr int64_t most_batch_bytes = static_cast<int64_t>(least_slab) * 4;
 constexpr size_t most_slab = size_t{2} << 20;
 constexpr size_t most_log_lines = 1000;
 
@@ -257,7 +258,9 @@ void Producer::flush_batch() {
 
 // After an interruption: what librdkafka has not been given is not sent any more.
 void Producer::drop_batch() {
-  for (size_t k = batch_from_; k < batch_.size(); ++k) report(*static_cast<Record*>(batch_[k].opaque), rk::err_purge_queue, batch_[k].partition, -1, 0);
+  for (size_t k = batch_from_; k < batch_.size(); ++k) {
+    report(*static_cast<Record*>(batch_[k].opaque), rk::err_purge_queue, batch_[k].partition, -1, 0);
+  }
   batch_.clear();
   batch_from_ = 0;
   batch_bytes_ = 0;
@@ -314,8 +317,10 @@ void Producer::send_one(const rk::Message& m, const Topic& topic, const Extras& 
   }
   outstanding_ += 1;
   outstanding_bytes_ += size;
-  if (++unserved_ < most_batch_messages) return;
+  unserved_bytes_ += size;
+  if (++unserved_ < most_batch_messages && unserved_bytes_ < most_batch_bytes) return;
   unserved_ = 0;
+  unserved_bytes_ = 0;
   api.poll(rk_, 0);
 }
 
@@ -383,7 +388,7 @@ void Producer::message(const Message& m) {
   batch_.push_back(out);
   batch_bytes_ += static_cast<int64_t>(m.value_size);
   // Large messages go at once, so that sending overlaps with encoding the next one.
-  if (batch_.size() >= most_batch_messages || batch_bytes_ >= static_cast<int64_t>(least_slab) * 4) flush_batch();
+  if (batch_.size() >= most_batch_messages || batch_bytes_ >= most_batch_bytes) flush_batch();
 }
 
 void Producer::end_group() { flush_batch(); }

@@ -155,9 +155,9 @@ class Producer : public Sink {
   void settle(Working& chunk);
   void flush_batch();
   void drop_batch();
-  void finish_chunk();
   void send_one(const rk::Message& m, const Topic& topic, const Extras& extras);
   void* all_headers(const Extras& extras) const;
+  void finish_chunk();
   void wait();
   void release(Slab* slab);
   size_t topic_index(std::string_view name);
@@ -180,11 +180,12 @@ class Producer : public Sink {
   int64_t slab_bytes_ = 0;
 
   Working* now_ = nullptr;                     // the chunk being packed
-  size_t last_group_ = 0;                      // of add_message
   std::vector<Record*> singles_;               // by topic: the records that its next singles of the same slab and group share
   const Slab* singles_slab_ = nullptr;
   size_t singles_group_ = 0;
   size_t unserved_ = 0;                        // messages sent one by one since reports were served
+  int64_t unserved_bytes_ = 0;
+  size_t last_group_ = 0;                      // of add_message
   std::vector<rk::Message> batch_;             // of one group; those from batch_from_ on are not yet with librdkafka
   size_t batch_from_ = 0;
   int64_t batch_bytes_ = 0;

@@ -2,50 +2,16 @@
 
 #include <algorithm>
 #include <cstring>
-#include <iterator>
 #include <limits>
+#include <numeric>
 #include <string_view>
 
+#include "change.hpp"
 #include "leaf.hpp"
 
 namespace penstock {
 
 namespace {
-
-constexpr int64_t most_copies = 1000000;  // the connector's own limit on one row's weight
-
-enum Op : uint8_t { op_unknown, op_insert, op_delete, op_update };
-
-// insert/delete/upsert and the usual spellings: I U D (SQL, Debezium's c u d r), +I -U +U -D (Flink).
-Op parse_op(const Bytes& b) {
-  char lower[6];
-  if (b.size < 1 || b.size > 6) return op_unknown;
-  for (int64_t i = 0; i < b.size; ++i) {
-    const uint8_t c = b.data[i];
-    lower[i] = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  }
-  const std::string_view word(lower, static_cast<size_t>(b.size));
-  static constexpr std::string_view inserts[] = {"i", "+i", "insert", "c", "create", "r", "read"};
-  static constexpr std::string_view updates[] = {"u", "+u", "update", "upsert"};
-  static constexpr std::string_view deletes[] = {"d", "-d", "delete", "-u"};
-  if (std::find(std::begin(inserts), std::end(inserts), word) != std::end(inserts)) return op_insert;
-  if (std::find(std::begin(updates), std::end(updates), word) != std::end(updates)) return op_update;
-  if (std::find(std::begin(deletes), std::end(deletes), word) != std::end(deletes)) return op_delete;
-  return op_unknown;
-}
-
-std::string shown(const Bytes& b) {
-  return std::string(reinterpret_cast<const char*>(b.data), static_cast<size_t>(std::min<int64_t>(b.size, 200)));
-}
-
-// Value i of an integer column, through a dictionary or runs. False: null.
-bool integer_value(const Type& type, const Array& a, int64_t i, int64_t& out) {
-  if (a.is_null(i)) return false;
-  if (type.dictionary) return integer_value(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i), out);
-  if (type.kind == Kind::run_end) return integer_value(type.children[1], a.children[1], run_at(type, a, i, -1), out);
-  out = integer_at(type.kind, a, i);
-  return true;
-}
 
 void grow_vector(Out&, size_t);
 
@@ -67,29 +33,28 @@ void grow_vector(Out& out, size_t room) {
 
 }  // namespace
 
-bool raw_key(const Type& type, const Array& a, int64_t i, Bytes& out) {
-  if (a.is_null(i)) return false;
-  if (type.dictionary) return raw_key(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i), out);
-  if (type.kind == Kind::run_end) return raw_key(type.children[1], a.children[1], run_at(type, a, i, -1), out);
-  out = bytes_at(type, a, i);
-  return true;
-}
-
 Selector::Selector(const Type& schema, const SelectOptions& options, std::shared_ptr<KeyEncoder> key)
     : schema_(schema), options_(options), key_(std::move(key)) {}
 
-void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, Selection& out) {
+void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, const std::vector<Verdict>* verdicts,
+                      Selection& out) {
   const bool placed = key_ != nullptr || options_.partition_column >= 0;
-  if (options_.change == ChangeMode::inserts && !placed) {
-    out.all_in_order = true;
-    out.rows = to - from;
+  if (key_ != nullptr) key_->open(block);
+  if (verdicts != nullptr) {
+    judged(*verdicts, from, to, pass, out);
   } else {
-    if (options_.change == ChangeMode::weight) {
-      weights(block, from, to, pass, out);
-    } else {
-      changes(block, from, to, out);
+    switch (options_.change) {
+      case ChangeMode::op: ops(block, from, to, out); break;
+      case ChangeMode::weight: weights(block, from, to, pass, out); break;
+      case ChangeMode::images: images(block, from, to, out); break;
+      case ChangeMode::inserts:
+        out.all_in_order = !placed;
+        out.rows = to - from;
+        if (!placed) break;
+        out.entries.resize(static_cast<size_t>(to - from));
+        std::iota(out.entries.begin(), out.entries.end(), static_cast<uint32_t>(from));
+        break;
     }
-    out.rows = static_cast<int64_t>(out.entries.size());
   }
   if (options_.topic_column >= 0) {
     check_topics(block, from, out);
@@ -104,29 +69,87 @@ void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, i
     // Without a key: a run of rows stays together, where the partitioner leaves keyless rows to chance.
     to_partition = is_random(options_.partitioner, false, 0) ? sticky : partition_of(options_.partitioner, nullptr, 0, options_.partitions);
   }
-  out.groups.push_back({to_partition, 0, static_cast<uint32_t>(out.rows)});
+  out.groups.push_back({to_partition, 0, static_cast<uint32_t>(out.all_in_order ? to - from : static_cast<int64_t>(out.entries.size()))});
 }
 
-void Selector::changes(const Array& block, int64_t from, int64_t to, Selection& out) {
-  out.entries.resize(static_cast<size_t>(to - from));
-  uint32_t* entry = out.entries.data();
-  if (options_.change == ChangeMode::inserts) {
-    for (int64_t i = from; i < to; ++i) *entry++ = static_cast<uint32_t>(i);
-    return;
+bool Selector::says(const Array& block, int64_t i, Op op) const {
+  const auto c = static_cast<size_t>(options_.change_column);
+  Bytes b;
+  return options_.change == ChangeMode::op && raw_key(schema_.children[c], block.children[c], i, b) && parse_op(b) == op;
+}
+
+bool Selector::is_pair(const Array& block, int64_t i) const {
+  return options_.pair_updates && i + 1 < block.length && says(block, i, Op::before) && says(block, i + 1, Op::after);
+}
+
+// Whether two rows have one key and one partition: only then one message can stand for both.
+bool Selector::share_place(const Array& block, int64_t i, int64_t j) {
+  if (options_.partition_column >= 0) {
+    const auto c = static_cast<size_t>(options_.partition_column);
+    int64_t x = 0;
+    int64_t y = 0;
+    const bool has_x = integer_value(schema_.children[c], block.children[c], i, x);
+    const bool has_y = integer_value(schema_.children[c], block.children[c], j, y);
+    if (has_x != has_y || x != y) return false;
   }
+  if (key_ == nullptr) return true;
+  const auto write = [&](std::vector<uint8_t>& to, int64_t row) {
+    VectorOut out(to);
+    try {
+      const bool has_key = key_->key(out, {row, Change::insert, -1, 1, 0});
+      return has_key ? static_cast<int64_t>(out.p - to.data()) : -1;
+    } catch (const EncodeFailure& e) {
+      throw RowFailure{row, e.column, e.what()};
+    }
+  };
+  const int64_t size = write(key_bytes_, i);
+  return size == write(other_bytes_, j) && (size <= 0 || std::memcmp(key_bytes_.data(), other_bytes_.data(), static_cast<size_t>(size)) == 0);
+}
+
+void Selector::ops(const Array& block, int64_t from, int64_t to, Selection& out) {
   const auto c = static_cast<size_t>(options_.change_column);
   const Type& type = schema_.children[c];
+  const Array& column = block.children[c];
+  out.entries.resize(static_cast<size_t>(to - from));
+  uint32_t* entry = out.entries.data();
+  bool after_before = false;
   for (int64_t i = from; i < to; ++i) {
-    Bytes b;
-    if (!raw_key(type, block.children[c], i, b)) {
-      throw RowFailure{i, type.name, "the operation is null; give insert, delete or upsert, or a usual spelling such as I, U, D, c, u, d, r, +I, -U, +U, -D"};
+    const auto row = static_cast<uint32_t>(i);
+    const Op op = op_at(type, column, i);
+    if (op == Op::after && after_before) {
+      // Where the key changes, nothing takes the place of the old row: it is deleted, and a new one is inserted.
+      if (share_place(block, i - 1, i)) entry[-1] = row | update_bit | pair_bit; else *entry++ = row;
+    } else if (op == Op::remove || op == Op::before) {
+      *entry++ = row | delete_bit;
+    } else {
+      *entry++ = row | (op == Op::insert ? 0 : update_bit);
     }
-    const Op op = parse_op(b);
-    if (op == op_unknown) {
-      throw RowFailure{i, type.name, "\"" + shown(b) + "\" is no operation; give insert, delete or upsert, or a usual spelling such as I, U, D, c, u, d, r, +I, -U, +U, -D"};
-    }
-    *entry++ = static_cast<uint32_t>(i) | (op == op_delete ? delete_bit : op == op_update ? update_bit : 0);
+    after_before = options_.pair_updates && op == Op::before;
   }
+  out.entries.resize(static_cast<size_t>(entry - out.entries.data()));
+  out.rows = to - from;
+}
+
+void Selector::images(const Array& block, int64_t from, int64_t to, Selection& out) {
+  const auto before = static_cast<size_t>(options_.change_column);
+  const auto after = static_cast<size_t>(options_.after_column);
+  for (int64_t i = from; i < to; ++i) {
+    const bool was = !block.children[before].is_null(i);
+    const bool is = !block.children[after].is_null(i);
+    if (!was && !is) {
+      throw RowFailure{i, schema_.children[after].name,
+                       "both images are null, here and in \"" + schema_.children[before].name + "\"; an insert has the one after it, a delete the one before, an update both"};
+    }
+    out.entries.push_back(static_cast<uint32_t>(i) | (!is ? delete_bit : was ? update_bit : 0));
+  }
+  out.rows = to - from;
+}
+
+void Selector::refuse_weight(int64_t row, bool negative, uint64_t copies) const {
+  const std::string column = options_.change == ChangeMode::weight ? schema_.children[static_cast<size_t>(options_.change_column)].name : "";
+  throw RowFailure{row, column,
+                   std::string("very large weight ") + (negative ? "-" : "") + std::to_string(copies) + "; a row may be repeated at most " +
+                       std::to_string(options_.most_copies) + " times"};
 }
 
 void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, Selection& out) {
@@ -136,22 +159,38 @@ void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, 
   bool repeated = false;
   const auto one_sign = [&](bool deletes) {
     for (int64_t i = from; i < to; ++i) {
-      int64_t weight = 0;
-      if (!integer_value(type, block.children[c], i, weight)) {
-        throw RowFailure{i, type.name, "the weight is null; give a signed count: how often the row is inserted, or negative how often it is deleted"};
-      }
-      const bool too_large = is_unsigned ? static_cast<uint64_t>(weight) > most_copies : weight > most_copies || weight < -most_copies;
-      if (too_large) {
-        const std::string text = is_unsigned ? std::to_string(static_cast<uint64_t>(weight)) : std::to_string(weight);
-        throw RowFailure{i, type.name, "very large weight " + text + "; a row may be repeated at most 1000000 times"};
-      }
+      const int64_t weight = weight_at(type, block.children[c], i, is_unsigned);
+      const uint64_t copies = magnitude(weight);
+      if (copies > options_.most_copies) refuse_weight(i, weight < 0, copies);
       // Counted on one pass only: on the first, or on that of the deletes where there are two.
       if (weight == 0 && deletes) out.skipped += 1;
       if (weight == 0 || (weight < 0) != deletes) continue;
-      const int64_t copies = deletes ? -weight : weight;
       out.entries.push_back(static_cast<uint32_t>(i) | (deletes ? delete_bit : 0));
-      out.repeats.push_back(static_cast<uint64_t>(copies));
+      out.repeats.push_back(copies);
       repeated = repeated || copies != 1;
+    }
+  };
+  if (pass != Pass::inserts) one_sign(true);
+  if (pass != Pass::deletes) one_sign(false);
+  if (!repeated) out.repeats.clear();
+  out.rows = static_cast<int64_t>(out.entries.size());
+}
+
+void Selector::judged(const std::vector<Verdict>& verdicts, int64_t from, int64_t to, Pass pass, Selection& out) {
+  const auto below = [](const Verdict& v, int64_t row) { return static_cast<int64_t>(v.row) < row; };
+  const auto first = std::lower_bound(verdicts.begin(), verdicts.end(), from, below);
+  const auto last = std::lower_bound(first, verdicts.end(), to, below);
+  bool repeated = false;
+  out.skipped = pass == Pass::inserts ? 0 : to - from;
+  const auto one_sign = [&](bool deletes) {
+    for (auto v = first; v != last; ++v) {
+      if (pass != Pass::inserts && deletes) out.skipped -= rows_of(v->bits);
+      if (((v->bits & delete_bit) != 0) != deletes) continue;
+      if (v->copies > options_.most_copies) refuse_weight(v->row, deletes, v->copies);
+      out.entries.push_back(v->row | v->bits);
+      out.repeats.push_back(v->copies);
+      out.rows += rows_of(v->bits);
+      repeated = repeated || v->copies != 1;
     }
   };
   if (pass != Pass::inserts) one_sign(true);
@@ -201,7 +240,8 @@ void Selector::check_topics(const Array& block, int64_t from, Selection& out) {
   topics.open(block);
   std::set<std::string, std::less<>> asked;
   std::string_view last;
-  for (int64_t e = 0; e < out.rows; ++e) {
+  const int64_t n = out.all_in_order ? out.rows : static_cast<int64_t>(out.entries.size());
+  for (int64_t e = 0; e < n; ++e) {
     const int64_t row = out.all_in_order ? from + e : out.entries[static_cast<size_t>(e)] & row_mask;
     Leaf leaf;
     bool known = false;
@@ -223,7 +263,6 @@ void Selector::check_topics(const Array& block, int64_t from, Selection& out) {
 
 // Rows with topics of their own: those of one topic and key, or of one of its partitions, go to one worker.
 void Selector::divide(const Array& block, Selection& out) {
-  if (key_ != nullptr) key_->open(block);
   Leaves topics(schema_, options_.topic_column);
   topics.open(block);
   const auto workers = static_cast<uint32_t>(options_.workers);
@@ -256,7 +295,6 @@ void Selector::divide(const Array& block, Selection& out) {
 
 // Counting sort by (owning worker, partition); stable, so the order of a partition's entries is kept.
 void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
-  if (key_ != nullptr) key_->open(block);
   const size_t n = out.entries.size();
   const auto partitions = static_cast<size_t>(options_.partitions);
   const auto workers = static_cast<size_t>(std::max(options_.workers, 1));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "arrow.hpp"
+#include "change.hpp"
 #include "format.hpp"
 #include "hash.hpp"
 
@@ -38,19 +39,15 @@ struct Group {
   uint32_t count;
 };
 
-// A row that cannot be taken; `column` may be empty.
-struct RowFailure {
-  int64_t row;
-  std::string column;
-  std::string text;
-};
-
-enum class ChangeMode : uint8_t { inserts, op, weight };
+enum class ChangeMode : uint8_t { inserts, op, weight, images };
 enum class Pass : uint8_t { both, deletes, inserts };  // weight, when a batch comes in several pieces: all deletes first
 
 struct SelectOptions {
   ChangeMode change = ChangeMode::inserts;
-  int change_column = -1;
+  int change_column = -1;           // images: the struct of the row before the change
+  int after_column = -1;            // images: that of the row after it
+  bool pair_updates = false;        // op: a -U and the +U right behind it are one update
+  uint64_t most_copies = 1000000;   // of one row
   int partition_column = -1;
   int topic_column = -1;            // rows are divided by worker alone, and the partitions are librdkafka's business
   Partitioner partitioner = Partitioner::murmur2_random;
@@ -63,9 +60,16 @@ struct Selection {
   std::vector<uint32_t> entries;
   std::vector<uint64_t> repeats;    // how often each entry is sent; empty: once each
   std::vector<Group> groups;
-  int64_t rows = 0;                 // entries: input rows that will be sent
-  int64_t skipped = 0;              // weight 0
   std::vector<std::pair<int64_t, std::string>> new_topics;  // not allowed so far, each with its first row
+  int64_t rows = 0;                 // input rows that will be sent
+  int64_t skipped = 0;              // input rows that will not: of weight 0, without a verdict
+};
+
+// What is to be sent of one row of a piece, where that does not depend on the row alone; see consolidate.hpp.
+struct Verdict {
+  uint32_t row;
+  uint32_t bits;    // delete_bit, update_bit, pair_bit
+  uint64_t copies;
 };
 
 class Selector {
@@ -73,14 +77,26 @@ class Selector {
   // `key`: what is hashed for the partition, the message's key or that of partition_by; nullptr: nothing is.
   Selector(const Type& schema, const SelectOptions& options, std::shared_ptr<KeyEncoder> key);
 
-  // Rows [from, to) of the block. `sticky`: where rows left to chance go this time. Throws RowFailure; nothing is kept.
+  // Rows [from, to) of the block. `sticky`: where rows left to chance go this time. `verdicts`: what the rows came to beside others,
+  // in the order of their rows; nullptr: what their change column says. Throws RowFailure; nothing is kept.
+  void select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, const std::vector<Verdict>* verdicts, Selection& out);
   // Where it finds topics that nobody has allowed yet, it names them, and is to be asked again once they are.
-  void select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, Selection& out);
   void allow_topic(const std::string& name) { topics_.insert(name); }
 
+  // True when row i and the one behind it are a -U and its +U, which must come in one block.
+  bool is_pair(const Array& block, int64_t i) const;
+
+  // True when row i is a -U: whether it is the first half of a pair, the row behind it tells.
+  bool is_before(const Array& block, int64_t i) const { return options_.pair_updates && says(block, i, Op::before); }
+
  private:
-  void changes(const Array& block, int64_t from, int64_t to, Selection& out);
+  bool says(const Array& block, int64_t i, Op op) const;
+  bool share_place(const Array& block, int64_t i, int64_t j);
+  void ops(const Array& block, int64_t from, int64_t to, Selection& out);
+  void images(const Array& block, int64_t from, int64_t to, Selection& out);
   void weights(const Array& block, int64_t from, int64_t to, Pass pass, Selection& out);
+  void judged(const std::vector<Verdict>& verdicts, int64_t from, int64_t to, Pass pass, Selection& out);
+  [[noreturn]] void refuse_weight(int64_t row, bool negative, uint64_t copies) const;
   int32_t partition_at(const Array& block, uint32_t entry, int32_t sticky);
   void partition(const Array& block, int32_t sticky, Selection& out);
   void check_topics(const Array& block, int64_t from, Selection& out);
@@ -92,11 +108,9 @@ class Selector {
   SelectOptions options_;
   std::shared_ptr<KeyEncoder> key_;
   std::vector<uint8_t> key_bytes_;  // of the row at hand
+  std::vector<uint8_t> other_bytes_;
   std::vector<int32_t> places_;     // rank of each entry's group
   std::set<std::string, std::less<>> topics_;  // allowed
 };
-
-// One string or binary column's bytes through dictionaries and runs. False: null.
-bool raw_key(const Type& type, const Array& a, int64_t i, Bytes& out);
 
 }  // namespace penstock

@@ -121,6 +121,8 @@ class Schema:
 
     def suits(self, column: int, role: str) -> bool:
         """Tell whether a column can be a raw_key or big_endian_key, the headers, a header, the timestamp or topic."""
+    def comparable(self, column: int) -> bool:
+        """Say whether a ChangeReader can tell the column's values apart."""
 
 class Piece:
     """A RecordBatch imported without a copy: it keeps the capsule that __arrow_c_array__ gave, and so the buffers."""
@@ -157,10 +159,12 @@ class RowError(Exception):
 
     args      (row, column, text): as RowFailure; the row counts as the piece does
     messages  only from Packer.collect: what came before that row
+    piece     only from Consolidator.finish: number of the piece that the row counts in
     """
 
     args: RowFailure
     messages: list[Message]
+    piece: int
 
 class Selection:
     """Which rows are sent, as what, in which order, to which partition; made by Selector.select."""
@@ -191,7 +195,10 @@ class Selection:
 class Selector:
     """Chooses rows by their change column and their partition.
 
-    change            inserts, op or weight; change_column: its number, -1 with inserts
+    change            inserts, op, weight or images; change_column: its number, -1 with inserts
+    after_column      with images, where change_column is the image before the change
+    pair_updates      with op: a -U and the +U right behind it are one update, unless they go to different places
+    most_copies       a larger weight is refused
     key               the bytes that are hashed; None: nothing is
     partition_column  -1: none
     partitioner       librdkafka's name of it
@@ -214,13 +221,81 @@ class Selector:
         workers: int,
         topic_column: int = -1,
         topics: Callable[[str], str] | None = None,
+        after_column: int = -1,
+        pair_updates: bool = False,
+        most_copies: int = 1000000,
         no_deletes: str = "",
     ) -> None: ...
-    def select(self, piece: Piece, first: int, end: int, which: str, sticky: int) -> Selection:
+    def select(
+        self, piece: Piece, first: int, end: int, which: str, sticky: int, verdicts: Verdicts | None = None
+    ) -> Selection:
         """Select from rows first..end; RowError for a row that cannot be taken, and then nothing is selected.
 
-        which   both, or for weights of a batch in several pieces: deletes, then inserts
-        sticky  the partition of the rows that are left to chance
+        which     both, or for weights of a batch in several pieces: deletes, then inserts
+        sticky    the partition of the rows that are left to chance
+        verdicts  what the piece's rows came to beside others; None: what their change column says
+        """
+
+    def is_pair(self, piece: Piece, row: int) -> bool:
+        """Say whether the row and the one behind it are a -U and its +U, which must come in one block."""
+
+    def is_before(self, piece: Piece, row: int) -> bool:
+        """Say whether the row is a -U that may be the first half of a pair."""
+
+# --- changes put together ---
+
+class ChangeReader:
+    """Reads the changes of one schema for a Consolidator.
+
+    row_columns  what makes a row what it is; in one order for all readers of a Consolidator
+    key_columns  of the index; () without one
+    pairs        with an index an update keeps its old row, where that is the -U right before its +U
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        change: str,
+        change_column: int,
+        row_columns: Sequence[int],
+        key_columns: Sequence[int],
+        pairs: bool = False,
+    ) -> None: ...
+
+class Verdicts:
+    """What is to be sent of the rows of one piece; made by Consolidator.finish. len() is the number of such rows."""
+
+    def __len__(self) -> int: ...
+    def rows(self) -> list[tuple[int, int, int]]:
+        """Return (row, bits, copies) of each.
+
+        bits    1 << 31 a delete, 1 << 30 an update (with 1 << 29: of the row before it), 0 an insert
+        """
+
+class Consolidator:
+    """Adds the changes of many rows up, and tells what is left of each row or, with an index, of each key.
+
+    Memory  32 bytes for each distinct row, 40 more for each key of an index, and 5 to 11 for the table of either
+    """
+
+    def __init__(self, index: str = "", relation: str = "") -> None: ...
+    def add(self, reader: ChangeReader, piece: Piece, number: int, first: int = 0) -> None:
+        """Take all rows of a piece, which finish will know as piece `number`, or as a part of it from row `first` on.
+
+        Raises RowError; nothing may be added then.
+        """
+
+    @property
+    def rows(self) -> int:
+        """How many distinct rows there are whose changes do not add up to nothing."""
+
+    @property
+    def nbytes(self) -> int: ...
+    def finish(self, pieces: Sequence[tuple[ChangeReader, Piece]]) -> list[Verdicts]:
+        """Return the verdicts of each piece, by number.
+
+        Raises RowError for a key whose changes contradict one another, with the piece's number as `piece`.
         """
 
 # --- messages ---

@@ -6,7 +6,7 @@ A chunk's life:
                │                └──died / give_up──▶ gone: its rows are unknown
                └──────────give_up──────────────────▶ gone: its rows are failed, nobody ever sent them
 
-`taken` is at all times the sum of acknowledged, failed, unknown, skipped and pending rows.
+`taken` is at all times the sum of acknowledged, failed, unknown, skipped, pending and held rows.
 """
 
 from __future__ import annotations
@@ -63,10 +63,12 @@ class Ledger:
 
     taken      rows given to the writer, weight-0 rows included
     partitions by topic ("" for the writer's own) and number
+    held       of those the ones that wait in the caller: of a batch with an index, or in the output buffer
     dealt_rows per worker: rows that it has and the broker has not answered for, what dealing looks at
     """
 
     taken: int = 0
+    held: int = 0
     acknowledged: int = 0
     failed: int = 0
     unknown: int = 0
@@ -86,6 +88,11 @@ class Ledger:
         self.taken += skipped + failed
         self.skipped += skipped
         self.failed += failed
+
+    def hold(self, rows: int) -> None:
+        """Count rows that wait in the caller; let go of as many (rows below 0) as have been counted otherwise."""
+        self.taken += rows
+        self.held += rows
 
     def add(self, chunk: int, worker: int, rows: int) -> None:
         """Enter a chunk that lies in the arena, for this worker."""
@@ -136,6 +143,8 @@ class Ledger:
         gone = list(self._chunks)
         for chunk in gone:
             self._end(chunk)
+        self.failed += self.held
+        self.held = 0
         return gone
 
     @property

@@ -12,34 +12,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from penstock import _core
 from penstock.coordinator import Chunk, row_error
-from penstock.errors import EncodeError
 from penstock.source.batch import ROWS_PER_PIECE
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from penstock.consolidate import Rows
     from penstock.coordinator import Coordinator
     from penstock.encode import Plan
+    from penstock.errors import EncodeError
 
-__all__ = ["Blocks", "Rows"]
+__all__ = ["Blocks"]
 
 _SELECTION_BYTES_PER_ROW = 12  # an entry and a repeat
 _GROUP_BYTES = 12
 _ALIGNMENT = 16  # of a selection behind its block
 _SLACK_BYTES = 4096  # alignments, a layout
-
-
-class Rows(NamedTuple):
-    """A piece with what is to be known of it.
-
-    origin, first_row  what errors call its row 0
-    which              both, or only the deletes or the inserts of rows with weights
-    """
-
-    piece: pa.RecordBatch
-    origin: str
-    first_row: int
-    which: str
 
 
 class _Dictionary(NamedTuple):
@@ -75,8 +63,9 @@ class Blocks:
         read = plan.read(rows.piece)
         dictionaries = self._place_dictionaries(plan, read, deadline)
         passes: tuple[str, ...] = (rows.which,)
-        if plan.changes.mode == "weight" and rows.which == "both" and self._cut(read, 0)[0] < read.rows:
-            passes = plan.changes.passes(one_piece=False)  # its blocks are to it what pieces are to a batch
+        if rows.which == "both" and self._cut(plan, read, 0)[0] < read.rows:
+            # Its blocks are to it what pieces are to a batch.
+            passes = plan.changes.passes(one_piece=False, judged=rows.verdicts is not None)
         for which in passes:
             self._write_blocks(plan, read, rows._replace(which=which), dictionaries, deadline)
 
@@ -86,7 +75,7 @@ class Blocks:
         coordinator = self._coordinator
         first = 0
         while first < read.rows:
-            end, size = self._cut(read, first)
+            end, size = self._cut(plan, read, first)
             selection = self._select(plan, read, rows, first, end)
             if selection.rows:
                 if size + selection.nbytes > coordinator.arena.size // 2:
@@ -110,8 +99,8 @@ class Blocks:
             coordinator.arena.release(place)
         return place is not None
 
-    def _cut(self, read: _core.Piece, first: int) -> tuple[int, int]:
-        """Return the end of the next block, and its size."""
+    def _cut(self, plan: Plan, read: _core.Piece, first: int) -> tuple[int, int]:
+        """Return the end of the next block, and its size; a -U and its +U stay together."""
         taken = sum(entry.size for entry in self._dictionaries if entry is not None)
         largest = self._largest * (self._coordinator.arena.size - taken) // self._coordinator.arena.size
         end = min(first + ROWS_PER_PIECE, read.rows)
@@ -119,13 +108,16 @@ class Blocks:
         while size > largest and end - first > 1:
             end = first + max(1, (end - first) * largest // (size * 2))
             size = read.measure(first, end)
+        if plan.pairs and end < read.rows and plan.selector.is_pair(read, end - 1):
+            end = end - 1 if end - 1 > first else end + 1
+            size = read.measure(first, end)
         return end, size
 
     def _select(self, plan: Plan, read: _core.Piece, rows: Rows, first: int, end: int) -> _core.Selection:
         sticky = self._runs % self._coordinator.partitions
         self._runs += 1
         try:
-            return plan.selector.select(read, first, end, rows.which, sticky)
+            return plan.selector.select(read, first, end, rows.which, sticky, rows.verdicts)
         except _core.RowError as error:
             row, column, text = error.args
             self._coordinator.ledger.take(failed=1)
@@ -198,9 +190,7 @@ class Blocks:
 
 
 def _too_large(rows: Rows, row: int, size: int, limit: int) -> EncodeError:
-    return EncodeError(
-        f"{rows.origin}: row {rows.first_row + row}: the row needs {size} bytes of shared memory, memory_bytes leaves "
-        f"{limit} for one row; give more memory_bytes",
-        row=rows.first_row + row,
-        source=rows.origin,
+    text = (
+        f"the row needs {size} bytes of shared memory, memory_bytes leaves {limit} for one row; give more memory_bytes"
     )
+    return row_error(rows.origin, rows.first_row + row, "", text)

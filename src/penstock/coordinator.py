@@ -35,6 +35,7 @@ from penstock.report import ErrorReport, PartitionReport, Report
 if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.layout import Layout
+    from penstock.source.batch import Origins
 
 __all__ = ["Chunk", "Coordinator"]
 
@@ -60,7 +61,7 @@ class Chunk:
     worker: int | None
     rows: int
     holds: tuple[int, ...]
-    origin: str
+    origin: str | Origins
     first_row: int
 
 
@@ -390,7 +391,9 @@ class Coordinator:
             self.arena.close()
 
 
-def row_error(origin: str, row: int, column: str, text: str) -> EncodeError:
+def row_error(origin: str | Origins, row: int, column: str, text: str) -> EncodeError:
     """Return the error for a row that cannot be encoded."""
+    if not isinstance(origin, str):
+        origin, row = origin.find(row)
     where = f'row {row}, column "{column}"' if column else f"row {row}"
     return EncodeError(f"{origin}: {where}: {text}", row=row, column=column or None, source=origin)

@@ -14,6 +14,9 @@ import msgspec
 from penstock import _core
 
 __all__ = [
+    "AvroKey",
+    "AvroLayout",
+    "AvroNode",
     "BigEndianKey",
     "ColumnarLayout",
     "CsvLayout",
@@ -86,6 +89,47 @@ class JsonLayout(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     after: int = -1
 
 
+class AvroNode(msgspec.Struct, array_like=True, frozen=True):
+    """What Avro expects at one place of a schema, and which column has it; avro.hpp, AvroPlan, says what each means.
+
+    form         an AvroForm by its name, without the underscore that C++ asks for
+    column       of the schema, or of the struct that encloses it; -1: no column
+    null_branch  of a union with null: 0 first, 1 second; -1: no union
+    data         of a constant: its bytes; of a change: the letters for insert, update and delete
+    """
+
+    form: str
+    column: int = -1
+    null_branch: int = -1
+    scale: int = 0
+    precision: int = 0
+    size: int = 0
+    is_fixed: bool = False
+    data: bytes = b""
+    children: tuple[AvroNode, ...] = ()
+
+
+class AvroLayout(msgspec.Struct, array_like=True, frozen=True, tag="avro"):
+    """Rows as Avro records.
+
+    prefix      in front of each value: 00 and the schema's id, or nothing
+    op_header   the header `op` says insert, update or delete
+    tombstones  a delete has no value
+    """
+
+    value: AvroNode
+    prefix: bytes
+    op_header: bool
+    tombstones: bool
+
+
+class AvroKey(msgspec.Struct, array_like=True, frozen=True, tag="avro"):
+    """A key that is an Avro record."""
+
+    value: AvroNode
+    prefix: bytes
+
+
 class CsvLayout(msgspec.Struct, array_like=True, frozen=True, tag="csv"):
     """Rows as lines of CSV of these columns, in this order; see src/core/csv.hpp."""
 
@@ -101,7 +145,8 @@ class ColumnarLayout(msgspec.Struct, array_like=True, frozen=True, tag="columnar
     """Messages that pyarrow, or a function of the user's, makes from whole batches in the worker (batches.py).
 
     columns        which are written, in order
-    exported       these columns as the core exports them, an IPC schema of Arrow; written: as the message has them
+    exported       these columns as the core exports them, a schema in Arrow's IPC form
+    written        the same as the message has them
     table          exported in the layouts of Parquet's table: one for all text, all bytes, all lists
     records        most events in one message; python: in one call
     encoder        python: "module:function"
@@ -146,8 +191,8 @@ class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian
     columns: tuple[int, ...]
 
 
-FormatLayout = JsonLayout | CsvLayout | ColumnarLayout
-KeyLayout = JsonKey | RawKey | BigEndianKey
+FormatLayout = JsonLayout | CsvLayout | AvroLayout | ColumnarLayout
+KeyLayout = JsonKey | RawKey | AvroKey | BigEndianKey
 
 
 class FieldsLayout(msgspec.Struct, array_like=True, frozen=True):

@@ -14,15 +14,17 @@ import pyarrow as pa
 from penstock import _core
 from penstock import config as configuration
 from penstock.batches import BatchEncoder
+from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import row_error
 from penstock.encode import Plan, Planner
 from penstock.errors import ConfigError
 from penstock.layout import ColumnarLayout, make_packer
+from penstock.registry import open_registry
 from penstock.source import open_source
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from penstock.config import Config
     from penstock.layout import Layout
@@ -36,7 +38,7 @@ class Message(msgspec.Struct, frozen=True):
     """One message as Kafka would get it.
 
     batch      counts from 0
-    partition  None unless partitions were asked for
+    partition  None unless partitions were asked for, and where librdkafka will choose it (topic_column)
     timestamp  milliseconds since 1970, where a column gives it; None: the time of sending
     """
 
@@ -73,7 +75,7 @@ def preview(
     loaded = configuration.load(config, kafka_options=kafka_options, format=format, for_preview=True, **settings)
     opened = open_source(source, input_format=input_format)
     try:
-        planner = Planner(loaded, partitions or 0, 1)
+        planner = Planner(loaded, partitions or 0, 1, open_registry(loaded, register=False))
         planner.plan(opened.schema)
     except BaseException:
         opened.close()
@@ -84,57 +86,76 @@ def preview(
 def _preview(source: Source, planner: Planner, config: Config, partitions: int) -> Iterator[Message]:
     with source:
         sequence = [0]
-        for number, batch in enumerate(source.batches()):
-            plan = planner.plan(batch.schema)
-            for partition, key, value, headers, timestamp, topic in _messages(
-                plan, batch, number % partitions, sequence
-            ):
-                yield Message(
-                    number,
-                    topic or config.topic,
-                    None if partition < 0 else partition,
-                    key,
-                    value,
-                    (*config.headers, *headers),
-                    timestamp or None,
-                )
+        for number, parts in enumerate(_batches(source, planner, config)):
+            for plan, rows in parts:
+                for partition, key, value, headers, timestamp, topic in _messages(
+                    plan, rows, number % partitions, sequence
+                ):
+                    yield Message(
+                        number,
+                        topic or config.topic,
+                        None if partition < 0 else partition,
+                        key,
+                        value,
+                        (*config.headers, *headers),
+                        timestamp or None,
+                    )
 
 
-def _messages(plan: Plan, batch: Batch, sticky: int, sequence: list[int]) -> Iterator[_core.Message]:
+def _batches(source: Source, planner: Planner, config: Config) -> Iterator[Iterable[tuple[Plan, Rows]]]:
+    """Give the rows of one batch after the other, as the writer would send them."""
+    held = Consolidation(config, planner)
+    for batch in source.batches():
+        plan = planner.plan(batch.schema)
+        if plan.reader is None:
+            yield _pieces(plan, batch)
+            continue
+        for _ in held.add(plan, batch):
+            pass
+        if held.full():
+            yield held.finish()
+    yield held.finish()
+
+
+def _pieces(plan: Plan, batch: Batch) -> Iterator[tuple[Plan, Rows]]:
     whole = pa.Table.from_batches(batch.pieces(), batch.schema).combine_chunks().to_batches()
     first_row = batch.first_row
-    for piece in whole:  # one, unless its strings are too long for 32-bit offsets
-        read = plan.read(piece)
-        count = read.dictionaries
-        # Beside one another in a buffer of our own: what the arena is to the workers.
-        sizes = [read.measure_dictionary(at) for at in range(count)]
-        size = read.measure(0, read.rows)
-        read.set_dictionary_ids([0] * count)
-        try:
-            selection = plan.selector.select(read, 0, read.rows, "both", sticky)
-        except _core.RowError as error:
-            row, column, text = error.args
-            raise row_error(batch.origin, first_row + row, column, text) from None
-        memory = bytearray(sum(sizes) + size + selection.nbytes + 64 * (count + 3))
-        arena = _core.address_of(memory)
-        position = -arena % 64
-        dictionaries = []
-        for at, need in enumerate(sizes):
-            read.copy_dictionary(at, arena, position)
-            dictionaries.append((position, 0))
-            position += (need + 63) // 64 * 64
-        read.copy(0, read.rows, arena, position, dictionaries)
-        entries, repeats, groups = selection.copy(arena, position + (size + 63) // 64 * 64)
-        shares = selection.shares()
-        place = (position, 0, entries, repeats, groups, sum(share[2] for share in shares), sequence[0])
-        sequence[0] += sum(share[3] if plan.layout.packing.weighted else share[4] for share in shares)
-        try:
-            yield from _encoder(plan.layout).collect(arena, place)
-        except _core.RowError as error:
-            yield from getattr(error, "messages", ())  # a BatchEncoder has yielded them already
-            row, column, text = error.args
-            raise row_error(batch.origin, first_row + row, column, text) from error.__cause__
-        first_row += read.rows
+    for piece in paired(plan, iter(whole)):  # one, unless its strings are too long for 32-bit offsets
+        yield plan, Rows(piece, batch.origin, first_row, "both")
+        first_row += piece.num_rows
+
+
+def _messages(plan: Plan, rows: Rows, sticky: int, sequence: list[int]) -> Iterator[_core.Message]:
+    read = plan.read(rows.piece)
+    count = read.dictionaries
+    # Beside one another in a buffer of our own: what the arena is to the workers.
+    sizes = [read.measure_dictionary(at) for at in range(count)]
+    size = read.measure(0, read.rows)
+    read.set_dictionary_ids([0] * count)
+    try:
+        selection = plan.selector.select(read, 0, read.rows, rows.which, sticky, rows.verdicts)
+    except _core.RowError as error:
+        row, column, text = error.args
+        raise row_error(rows.origin, rows.first_row + row, column, text) from None
+    memory = bytearray(sum(sizes) + size + selection.nbytes + 64 * (count + 3))
+    arena = _core.address_of(memory)
+    position = -arena % 64
+    dictionaries = []
+    for at, need in enumerate(sizes):
+        read.copy_dictionary(at, arena, position)
+        dictionaries.append((position, 0))
+        position += (need + 63) // 64 * 64
+    read.copy(0, read.rows, arena, position, dictionaries)
+    entries, repeats, groups = selection.copy(arena, position + (size + 63) // 64 * 64)
+    shares = selection.shares()
+    place = (position, 0, entries, repeats, groups, sum(share[2] for share in shares), sequence[0])
+    sequence[0] += sum(share[3] if plan.layout.packing.weighted else share[4] for share in shares)
+    try:
+        yield from _encoder(plan.layout).collect(arena, place)
+    except _core.RowError as error:
+        yield from getattr(error, "messages", ())  # a BatchEncoder has yielded them already
+        row, column, text = error.args
+        raise row_error(rows.origin, rows.first_row + row, column, text) from error.__cause__
 
 
 def _encoder(layout: Layout) -> _core.Packer | BatchEncoder:

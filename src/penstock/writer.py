@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from penstock import config as configuration
-from penstock.blocks import Blocks, Rows
+from penstock.blocks import Blocks
+from penstock.changes import without_change
+from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import Coordinator
 from penstock.encode import Planner
-from penstock.errors import DeliveryError, EncodeError, InternalError, PenstockError, WriterClosed
+from penstock.errors import DeliveryError, EncodeError, InternalError, PenstockError, SourceError, WriterClosed
 from penstock.formats import check_format
+from penstock.registry import open_registry
 from penstock.source import Source, open_source
 from penstock.source.batch import ROWS_PER_PIECE, check_same_columns
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from penstock.config import Config
+    from penstock.encode import Plan
     from penstock.report import Report
     from penstock.source.batch import Batch
 
@@ -50,6 +54,7 @@ class Statistics(msgspec.Struct, frozen=True):
     """How a writer stands, as one moment's numbers.
 
     rows_taken         given to `write` so far
+    rows_held          of those the ones that wait in the output buffer
     rows_acked         acknowledged by the broker; messages_acked, bytes_acked (keys and values) likewise
     arena_bytes        of shared memory in use now; arena_peak_bytes the most so far, of arena_size
     partitions         of the topic
@@ -57,6 +62,7 @@ class Statistics(msgspec.Struct, frozen=True):
     """
 
     rows_taken: int
+    rows_held: int
     rows_acked: int
     messages_acked: int
     bytes_acked: int
@@ -77,14 +83,19 @@ class Writer:
         self._ticked = 0.0
         self._report: Report | None = None  # the last one, for calls after the end
         self._open = False
-        # Format and columns are checked before any process is started; the partitions do not matter to that.
+        # The columns are checked before any process is started, and their schemas get their ids; the partitions do not
+        # matter to that.
         check_format(config)
+        registry = open_registry(config)
         if schema is not None:
-            Planner(config, 0, 1).plan(schema)
+            Planner(config, 0, 1, registry).plan(schema)
         self._coordinator = Coordinator(config)
         self._open = True
-        self._planner = Planner(config, self._coordinator.partitions, max(self._coordinator.workers, 1))
+        self._planner = Planner(config, self._coordinator.partitions, max(self._coordinator.workers, 1), registry)
         self._blocks = Blocks(self._coordinator)
+        self._buffer = Consolidation(config, self._planner) if config.enable_output_buffer else None
+        self._is_snapshot = False  # the schema is so far that of a snapshot
+        self._changed = False
 
     # --- for everybody ---
 
@@ -95,20 +106,55 @@ class Writer:
         timeout_secs  how long to wait for room in the arena; None waits without limit
         Copies        each value once, into the arena; the data may be changed afterwards
         Order         rows with equal keys reach Kafka in the order given; without a key there is no order
+        Held          with an index until the whole batch has been looked at, which is then sent without regard to the
+                      timeout; with an output buffer until that is full or late, or flushed: rows that are merged away
+                      count as skipped
         Raises        SchemaError or ConfigError, nothing of that batch sent, and SourceError, the rows before it sent:
                       the writer stays open. EncodeError, DeliveryError and WorkerDied (also for rows of earlier calls)
                       with the counts in `report`: the writer is closed. WriteTimeout: the rows of `data` that found
                       room are sent, `rows_taken` of statistics() says how many, the writer stays open
         """
         self._check_open()
+        with self._failing():
+            self._send_late()
         deadline = None if timeout_secs is None else time.monotonic() + timeout_secs
         with open_source(data) as source:
             self._write_source(source, deadline)
+
+    def snapshot(self, data: object, *, timeout_secs: float | None = None) -> None:
+        """Write all rows of a table as inserts, before any change to it; changes follow with `write`.
+
+        data     as for write; the column that says what a row does may be missing. If it is there, an op is not read,
+                 a weight says how often the row is inserted
+        Raises   ValueError once `write` has been called; else as write
+        Buffer   the output buffer is not used: a snapshot is sent as it comes, with an index batch by batch
+        """
+        self._check_open()
+        if self._changed:
+            raise ValueError(
+                "snapshot comes before any change, and this writer was given some already; open another writer for it"
+            )
+        deadline = None if timeout_secs is None else time.monotonic() + timeout_secs
+        with open_source(data) as source:
+            self._write_source(source, deadline, snapshot=True)
+
+    def poll(self) -> None:
+        """Take the workers' answers, and send the output buffer if it has become late; waits only if it is sent.
+
+        Nothing else looks at the clock while nothing is written: with max_output_buffer_time_millis call this from
+        time to time. Raises as write does for earlier rows.
+        """
+        self._check_open()
+        with self._failing():
+            self._coordinator.poll(0)
+            self._coordinator.raise_failure()
+            self._send_late()
 
     def try_write(self, data: object) -> bool:
         """Hand rows over if there is room for them now; False, and nothing of it taken, if there is not.
 
         data    as for write, but one RecordBatch of at most 65536 rows; ValueError for more
+        Waits   only where these rows fill an output buffer, which is then sent
         Raises  as write
         """
         self._check_open()
@@ -117,7 +163,7 @@ class Writer:
         if len(pieces) > 1:
             raise ValueError(f"try_write takes one RecordBatch of at most {ROWS_PER_PIECE} rows; use write")
         for batch, piece in pieces:
-            self._coordinator.poll(0)
+            self.poll()
             if not self._blocks.has_room(self._planner.plan(batch.schema), piece):
                 return False
             with self._failing():
@@ -131,6 +177,8 @@ class Writer:
         """
         self._check_open()
         try:
+            if self._buffer is not None:
+                self._send(self._buffer)
             while True:
                 self._coordinator.drain(time.monotonic() + _TICK_SECS)
                 self._progress()
@@ -155,6 +203,7 @@ class Writer:
         ledger = coordinator.ledger
         return Statistics(
             rows_taken=ledger.taken,
+            rows_held=ledger.held,
             rows_acked=ledger.acknowledged,
             messages_acked=ledger.messages,
             bytes_acked=ledger.bytes,
@@ -189,7 +238,7 @@ class Writer:
         if not self._open:
             raise WriterClosed("the writer is closed; open another one", report=self._report)
 
-    def _write_source(self, source: Source, deadline: float | None) -> None:
+    def _write_source(self, source: Source, deadline: float | None, *, snapshot: bool = False) -> None:
         batches = source.batches()
         while True:
             try:
@@ -202,7 +251,7 @@ class Writer:
             if batch is None:
                 return
             with self._failing():
-                self._write_batch(batch, deadline)
+                self._write_batch(batch, deadline, snapshot=snapshot)
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
@@ -221,13 +270,41 @@ class Writer:
             self._abandon(error)
             raise
 
-    def _write_batch(self, batch: Batch, deadline: float | None) -> None:
+    def _write_batch(self, batch: Batch, deadline: float | None, *, snapshot: bool = False) -> None:
         self._coordinator.took_batch()
-        if self._schema is None:
-            self._schema = batch.schema
-        elif batch.schema is not self._schema:
-            check_same_columns(self._schema, batch.schema, expected_in="the writer's schema", found_in=batch.origin)
-        plan = self._planner.plan(batch.schema)
+        self._check_columns(batch, snapshot=snapshot)
+        plan = self._planner.plan(batch.schema, snapshot=snapshot)
+        self._changed = self._changed or not snapshot
+        if self._buffer is not None and not snapshot:
+            self._coordinator.poll(0)
+            self._coordinator.raise_failure()  # of rows sent before: these would only be held
+            self._hold(self._buffer, plan, batch)
+            if self._buffer.full():
+                self._send(self._buffer)
+        elif self._config.index is not None:
+            held = Consolidation(self._config, self._planner)
+            try:
+                self._hold(held, plan, batch)
+            except SourceError:
+                self._send(held)  # what was read before it, as without an index
+                raise
+            self._send(held)
+        else:
+            self._write_pieces(plan, batch, deadline)
+
+    def _check_columns(self, batch: Batch, *, snapshot: bool) -> None:
+        schema = batch.schema
+        if schema is self._schema:
+            return
+        expected = self._schema
+        if snapshot or self._is_snapshot:
+            schema, expected = (one and without_change(one, self._config.writer) for one in (schema, expected))
+        if expected is not None:
+            check_same_columns(expected, schema, expected_in="the writer's schema", found_in=batch.origin)
+        if self._schema is None or self._is_snapshot:
+            self._schema, self._is_snapshot = batch.schema, snapshot
+
+    def _write_pieces(self, plan: Plan, batch: Batch, deadline: float | None) -> None:
         passes: tuple[str, ...] = ("both",)
         if plan.changes.mode == "weight":
             few = list(itertools.islice(batch.pieces(), 2))
@@ -235,10 +312,29 @@ class Writer:
             del few
         for which in passes:
             row = batch.first_row
-            for piece in batch.pieces():
+            for piece in paired(plan, batch.pieces()):
                 self._blocks.write(plan, Rows(piece, batch.origin, row, which), deadline)
                 row += piece.num_rows
                 self._progress()
+
+    def _hold(self, held: Consolidation, plan: Plan, batch: Batch) -> None:
+        for rows in held.add(plan, batch):
+            self._coordinator.ledger.hold(rows)
+            self._progress()
+
+    def _send(self, held: Consolidation) -> None:
+        ledger = self._coordinator.ledger
+        for plan, rows in held.finish():
+            before = ledger.taken
+            try:
+                self._blocks.write(plan, rows, None)
+            finally:
+                ledger.hold(before - ledger.taken)  # counted by what became of them from now on
+            self._progress()
+
+    def _send_late(self) -> None:
+        if self._buffer is not None and self._buffer.late():
+            self._send(self._buffer)
 
     def _progress(self) -> None:
         if self._tick is not None and time.monotonic() - self._ticked >= _TICK_SECS:

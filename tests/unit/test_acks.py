@@ -72,6 +72,27 @@ class LedgerMachine(RuleBasedStateMachine):
         self.fates.update(dict.fromkeys(self.alive[number].rows, "pending"))
         self.ledger.add(number, worker, rows)
 
+    @rule(rows=st.integers(0, 5))
+    def hold(self, rows):
+        self.fates.update({f"held {len(self.fates) + row}": "held" for row in range(rows)})
+        self.ledger.hold(rows)
+
+    @precondition(lambda self: "held" in self.fates.values())
+    @rule(data=st.data(), worker=st.integers(0, WORKERS - 1))
+    def send_held(self, data, worker):
+        held = [row for row, fate in self.fates.items() if fate == "held"]
+        rows = set(held[: data.draw(st.integers(1, len(held)))])
+        merged_away = set(sorted(rows)[: data.draw(st.integers(0, len(rows)))])
+        self.fates.update(dict.fromkeys(merged_away, "skipped"))
+        self.ledger.take(skipped=len(merged_away))
+        if rows - merged_away:
+            number = self.numbers
+            self.numbers += 1
+            self.alive[number] = Alive(worker, rows - merged_away)
+            self.fates.update(dict.fromkeys(rows - merged_away, "pending"))
+            self.ledger.add(number, worker, len(rows - merged_away))
+        self.ledger.hold(-len(rows))
+
     @precondition(lambda self: any(not chunk.dealt for chunk in self.alive.values()))
     @rule(data=st.data())
     def deal(self, data):
@@ -121,6 +142,7 @@ class LedgerMachine(RuleBasedStateMachine):
         gone = list(self.alive)
         assert self.ledger.give_up() == gone
         self._end(gone)
+        self.fates.update({row: "failed" for row, fate in self.fates.items() if fate == "held"})
 
     def _end(self, gone: list[int]) -> None:
         for number in gone:
@@ -165,7 +187,8 @@ class LedgerMachine(RuleBasedStateMachine):
         ledger = self.ledger
         assert ledger.pending_rows == Counter(self.fates.values())["pending"]
         ended = ledger.acknowledged + ledger.failed + ledger.unknown + ledger.skipped
-        assert ledger.taken == ended + ledger.pending_rows
+        assert ledger.held == Counter(self.fates.values())["held"]
+        assert ledger.taken == ended + ledger.pending_rows + ledger.held
 
     @invariant()
     def totals_are_those_of_the_broker(self):

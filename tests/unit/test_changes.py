@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -14,6 +14,14 @@ from hypothesis import strategies as st
 import oracles
 import penstock
 from oracles import Packing
+from penstock import blocks, writer
+from penstock.config import load
+from penstock.source import Source
+from penstock.source.batch import Batch
+from readback import read_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def events(batch: Any, **settings: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -227,6 +235,149 @@ def test_weight_and_partitions():
         expected.setdefault(oracles.partition("murmur2", key, 3), []).append(event)
     packed = {p: oracles.pack(some, limit=packing.limit, records=2, array=False) for p, some in expected.items()}
     assert made == packed
+
+
+@pytest.mark.parametrize("largest", [1, 5])
+def test_max_weight(largest):
+    """The largest weight may be set, a sender of weights has none, and 0 is none either."""
+    batch = with_weights([largest + 1])
+    with pytest.raises(penstock.EncodeError, match=f"very large weight {largest + 1}; .* at most {largest} times"):
+        events(batch, weight_column="w", max_weight=largest)
+    assert len(events(with_weights([largest]), weight_column="w", max_weight=largest)) == largest
+    assert len(events(batch, weight_column="w", max_weight=0)) == largest + 1
+
+
+def test_a_format_with_weights_has_no_limit():
+    """Where one event carries all copies a weight may have 64 bits."""
+    weighted = {"name": "json", "config": {"update_format": "weighted"}}
+    batch = with_weights([2**63 - 1, -(2**63) + 1, 0])
+    (message,) = penstock.preview(batch, topic="t", format=weighted, weight_column="w")
+    assert [json.loads(line)["weight"] for line in message.value.splitlines()] == [-(2**63) + 1, 2**63 - 1]
+
+
+# ---- updates: -U and +U, two images ---------------------------------------------------------------------------------
+
+
+def with_pairs(rows: list[tuple[str, int, str]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(
+        [{"op": op, "k": k, "v": v} for op, k, v in rows],
+        pa.schema({"op": pa.string(), "k": pa.int64(), "v": pa.string()}),
+    )
+
+
+DEBEZIUM = {
+    "op_column": "op",
+    "schemas": False,
+    "format": {"name": "json", "config": {"update_format": "debezium", "key_fields": ["k"]}},
+}
+LOG = [
+    ("I", 1, "a"), ("-U", 1, "b"), ("+U", 1, "c"), ("-U", 2, "d"), ("+U", 3, "e"), ("D", 3, "f"), ("U", 4, "g"),
+    ("-U", 5, "h"), ("-U", 6, "i"), ("+U", 6, "j"), ("-u", 7, "k"), ("+u", 7, "l"), ("+U", 7, "m"), ("-U", 8, "n"),
+]  # fmt: skip
+
+
+def paired(rows: list[tuple[str, int, str]]) -> list[tuple[str, int, str | None, str | None]]:
+    """Return (op, key, before, after) of each event: the slow way."""
+    made: list[tuple[str, int, str | None, str | None]] = []
+    at = 0
+    while at < len(rows):
+        op, k, v = rows[at]
+        following = rows[at + 1] if at + 1 < len(rows) else ("", 0, "")
+        if op.upper() == "-U" and following[0].upper() == "+U":
+            after_k, after = following[1:]
+            made += [("u", k, v, after)] if k == after_k else [("d", k, v, None), ("c", after_k, None, after)]
+            at += 2
+            continue
+        kind = "d" if op in oracles.DELETES or op.upper() == "-U" else "c" if op == "I" else "u"
+        made.append((kind, k, v, None) if kind == "d" else (kind, k, None, v))
+        at += 1
+    return made
+
+
+def envelopes(values: Iterable[bytes]) -> list[tuple[str, int, str | None, str | None]]:
+    made = []
+    for value in values:
+        payload = json.loads(value)["payload"]
+        before, after = payload.get("before") or {}, payload.get("after") or {}
+        made.append((payload["op"], (after or before)["k"], before.get("v"), after.get("v")))
+    return made
+
+
+def test_pairs():
+    """A -U and the +U behind it are one update with both images; alone they are a delete, and an update without."""
+    assert paired(LOG)[:4] == [("c", 1, None, "a"), ("u", 1, "b", "c"), ("d", 2, "d", None), ("c", 3, None, "e")]
+    made = envelopes(message.value for message in penstock.preview(with_pairs(LOG), topic="t", **DEBEZIUM))
+    assert made == paired(LOG)
+
+
+@given(
+    rows=st.lists(st.tuples(st.sampled_from(["I", "D", "U", "-U", "+U"]), st.integers(1, 2), st.just("x")), max_size=12)
+)
+def test_pairs_of_any_log(rows):
+    """Whatever the order of the ops is, each row is in one event and in the order given."""
+    made = envelopes(message.value for message in penstock.preview(with_pairs(rows), topic="t", **DEBEZIUM))
+    assert made == paired(rows)
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_pairs_are_not_parted(mock, monkeypatch, cut):
+    """Wherever blocks and pieces end, a pair stays one event, and counts as two rows."""
+    rows = LOG * 3
+    monkeypatch.setattr(blocks, "ROWS_PER_PIECE", max(1, cut // 2))
+    batch = with_pairs(rows)
+    cuts = [batch.slice(start, cut) for start in range(0, len(rows), cut)]
+    source = Source(batch.schema, None, lambda: iter([Batch(batch.schema, "log", 0, lambda: iter(cuts))]), lambda: None)
+    loaded = load(topic="orders", bootstrap_servers=mock.bootstrap_servers, workers=0, **DEBEZIUM)
+    report = writer.write_source(source, loaded)
+    assert (report.rows, report.skipped_rows, report.messages) == (len(rows), 0, len(paired(rows)))
+    log = read_topic(mock.bootstrap_servers, "orders")
+    found = envelopes(message.value for message in log.messages)
+    for k in range(1, 9):
+        assert [one for one in found if one[1] == k] == [one for one in paired(rows) if one[1] == k]
+
+
+def test_pairs_where_updates_are_two_events():
+    """A format without updates gets a delete and an insert."""
+    rows = [("-U", 1, "a"), ("+U", 1, "b")]
+    assert events(with_pairs(rows), op_column="op") == [("delete", {"k": 1, "v": "a"}), ("insert", {"k": 1, "v": "b"})]
+
+
+def with_images(*rows: tuple[str | None, str | None]) -> pa.RecordBatch:
+    image = pa.struct({"k": pa.int64(), "v": pa.string()})
+    columns = [[None if v is None else {"k": 1, "v": v} for v in column] for column in zip(*rows, strict=True)]
+    return pa.record_batch([pa.array(column, image) for column in columns], names=["old", "new"])
+
+
+IMAGES = {**DEBEZIUM, "op_column": None, "before_column": "old", "after_column": "new"}
+
+
+def test_images():
+    """Without a row before it is an insert, without one after it a delete, with both an update."""
+    batch = with_images((None, "a"), ("a", "b"), ("b", None))
+    made = envelopes(message.value for message in penstock.preview(batch, topic="t", **IMAGES))
+    assert made == [("c", 1, None, "a"), ("u", 1, "a", "b"), ("d", 1, "b", None)]
+
+
+def test_no_image():
+    """A row with neither image is an EncodeError that names row and both columns."""
+    with pytest.raises(penstock.EncodeError, match='"new": both images are null, here and in "old"') as caught:
+        list(penstock.preview(with_images((None, "a"), (None, None)), topic="t", **IMAGES))
+    assert (caught.value.row, caught.value.column) == (1, "new")
+
+
+@pytest.mark.parametrize(
+    "other", [{"enable_output_buffer": True}, {"index": "i", "relation": {"indexes": {"i": ["k"]}}}]
+)
+def test_images_are_not_merged(other):
+    """A row of two images is a change already: an index or an output buffer is refused, both named."""
+    with pytest.raises(penstock.ConfigError, match=f"before_column, after_column and {next(iter(other))}"):
+        penstock.preview(with_images((None, "a")), topic="t", **IMAGES, **other)
+
+
+def test_images_go_with_debezium():
+    """Another format has no place for two images."""
+    with pytest.raises(penstock.ConfigError, match="before_column"):
+        penstock.preview(with_images((None, "a")), topic="t", before_column="old", after_column="new")
 
 
 # ---- columns that cannot be used ------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def test_rows_without_a_key(partitioner):
 
 def select(batch: pa.RecordBatch, partitions: int, workers: int, **more: Any) -> tuple[_core.Selection, list[Any]]:
     """Return the selection, and its groups as (partition, [entry, …]) in the order in which they are dealt."""
-    plan = Plan(0, batch.schema, load(for_preview=True, **settings(**more)), partitions, workers)
+    plan = Plan(0, batch.schema, load(for_preview=True, **settings(**more)), partitions, workers, stream_id=0)
     read = plan.read(batch)
     read.set_dictionary_ids([0] * read.dictionaries)
     selection = plan.selector.select(read, 0, read.rows, "both", 0)

@@ -61,6 +61,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
     @property
+    def index_columns(self) -> tuple[str, tuple[str, ...]] | None:
+        """Name and columns of the index that changes are grouped by; None without one."""
+        return None if self.index is None else find_index(self.writer, self.index)
+
+    @property
     def max_payload_bytes(self) -> int:
         """The most bytes a message's key and value may have: message.max.bytes less 64, or less if headers need it.
 
@@ -145,6 +150,8 @@ def load(
     options = _read_options(connector, kafka_options, given, for_preview=for_preview)
     writer = _writer(given, options.pop("partitioner", None))
     _check_roles(writer, given, warnings)
+    output: dict[str, Any] = {name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given}
+    _check_changes(writer, output)
     log_level = _optional(given, "log_level")
 
     largest = _message_max_bytes(options)
@@ -172,7 +179,7 @@ def load(
         headers=read_headers(given.get("headers")),
         initialization_timeout_secs=60 if timeout is None else timeout,
         log_level=log_level,
-        **{name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given},
+        **output,
         warnings=(*warnings, *about_kafka),
     )
 
@@ -278,6 +285,33 @@ def _check_roles(writer: WriterConfig, given: Mapping[str, Given], warnings: lis
         raise ConfigError(f"column {shown(change)} cannot be partition_column and say what a row does; name another")
     if writer.partition_column is not None and "partitioner" in given:
         warnings.append(f"partitioner={writer.partitioner} has no effect: partition_column names the partition")
+
+
+def _check_changes(writer: WriterConfig, output: Mapping[str, Any]) -> None:
+    """Refuse an index that is not there, and images of rows where something else says what a row does."""
+    index = output.get("index")
+    if index is not None and find_index(writer, index) is None:
+        known = ", ".join(f'"{name}"' for name in writer.relation.indexes)
+        hint = did_you_mean(index, writer.relation.indexes) or (f"; it has {known}" if known else "; it has none")
+        raise ConfigError(
+            f'index: writer.relation.indexes has no "{index}"{hint}; give its columns there, as '
+            '{"indexes": {"' + index + '": ["id"]}}'
+        )
+    merged = "index" if index is not None else "enable_output_buffer" if output.get("enable_output_buffer") else None
+    if merged is not None and (writer.before_column is not None or writer.after_column is not None):
+        raise ConfigError(
+            f"before_column, after_column and {merged} exclude each other: a row with two images already is what the "
+            f"changes of a row come to; leave {merged} out"
+        )
+
+
+def find_index(writer: WriterConfig, name: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the index and its columns; the name folds like an SQL identifier unless it stands in double quotes."""
+    quoted = len(name) > 2 and name[0] == name[-1] == '"'  # noqa: PLR2004 - two quotation marks
+    for wanted in (name[1:-1],) if quoted else (name.lower(), name):
+        if wanted in writer.relation.indexes:
+            return wanted, writer.relation.indexes[wanted]
+    return None
 
 
 def _message_max_bytes(options: Mapping[str, KafkaOption]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import ArrowFormat, CsvFormat, JsonFormat, ParquetFormat, PythonFormat
+from penstock.config import ArrowFormat, AvroFormat, CsvFormat, JsonFormat, ParquetFormat, PythonFormat
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from penstock.changes import Changes
     from penstock.config import Config
     from penstock.layout import FormatLayout, KeyLayout, Packing
+    from penstock.registry import Registry
 
 __all__ = ["Context", "Form", "check_format", "plan_form"]
 
@@ -28,6 +29,7 @@ class Context(NamedTuple):
     core       the schema as the core reads it
     columns    numbers of the columns that are written, in order
     stream_id  drawn once for the writer: snowflake's __stream_id
+    registry   where schemas get their ids; None: nowhere, and ids are 0
     """
 
     schema: pa.Schema
@@ -36,13 +38,14 @@ class Context(NamedTuple):
     columns: tuple[int, ...]
     changes: Changes
     stream_id: int
+    registry: Registry | None = None
 
 
 class Form(NamedTuple):
     """What a format makes of a schema.
 
-    key         the key that the format itself prescribes, None: the settings' own
     pairs       it has an event for an update: a -U and its +U become one
+    key         the key that the format itself prescribes, None: the settings' own
     no_deletes  why the format cannot hold a delete, as the error at the row says it; empty: it can
     """
 
@@ -73,6 +76,7 @@ def check_format(config: Config) -> None:
 _MODULES: Final[dict[type, str]] = {
     JsonFormat: "json",
     CsvFormat: "csv",
+    AvroFormat: "avro",
     ParquetFormat: "columnar",
     ArrowFormat: "columnar",
     PythonFormat: "plugin",

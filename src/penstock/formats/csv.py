@@ -23,7 +23,6 @@ from penstock.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 __all__ = ["plan"]
 
 WEIGHT: Final = "weight"  # of the last column, in the header line
@@ -132,12 +131,12 @@ def _is_nested(column: pa.Field) -> bool:
     kind, is_uuid = _values(column)
     t = pa.types
     is_binary = t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
-    return t.is_map(kind) or t.is_struct(kind) or _is_list(kind) or (is_binary and not is_uuid)
+    return bool(t.is_map(kind) or t.is_struct(kind) or _is_list(kind) or (is_binary and not is_uuid))
 
 
 def _is_list(kind: pa.DataType) -> bool:
     t = pa.types
-    return (
+    return bool(
         t.is_list(kind)
         or t.is_large_list(kind)
         or t.is_list_view(kind)

@@ -206,7 +206,7 @@ def _given(schema: pa.Schema, origin: str, batches: Iterable[pa.RecordBatch]) ->
             ) from error
         if batch is None:
             return
-        yield Batch(schema, origin, first_row, partial(slices, batch))
+        yield Batch(schema, origin, first_row, partial(slices, batch), borrowed=True)
         first_row += batch.num_rows
 
 

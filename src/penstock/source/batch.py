@@ -8,6 +8,7 @@ A Batch holds no rows of its own where they can be read again: a piece lives as 
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,16 @@ from penstock.errors import SchemaError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["PIECE_BYTES", "ROWS_PER_PIECE", "Batch", "check_same_columns", "piece_rows", "slices"]
+__all__ = [
+    "PIECE_BYTES",
+    "ROWS_PER_PIECE",
+    "Batch",
+    "Origins",
+    "bytes_of",
+    "check_same_columns",
+    "piece_rows",
+    "slices",
+]
 
 ROWS_PER_PIECE = 65536
 # 65536 rows of the usual 100 to 500 bytes stay far below this; rows of 100 kB would be 6.5 GB in one piece without it.
@@ -34,12 +44,14 @@ class Batch:
     schema     of every piece, exactly; logically that of the Source, though a string may be dictionary-encoded here
     origin     what errors name: a file's path as the user gave it, or 'batch', 'batch 3', 'polars.DataFrame'
     first_row  number of the first row within origin, counted from 0
+    borrowed   the memory is the caller's, who may change it later
     """
 
     schema: pa.Schema
     origin: str
     first_row: int
     decode: Callable[[], Iterator[pa.RecordBatch]] = field(repr=False, compare=False)
+    borrowed: bool = False
 
     def pieces(self) -> Iterator[pa.RecordBatch]:
         """Read the rows in order, as RecordBatches of at most 65536 rows and about 32 MiB; a batch of no rows has none.
@@ -49,6 +61,18 @@ class Batch:
         Raises   SourceError for a broken file, naming the rows read before; the pieces already given stay good
         """
         return self.decode()
+
+
+class Origins:
+    """Where the rows of several batches came from that were laid one behind the other."""
+
+    def __init__(self, parts: list[tuple[int, str, int]]) -> None:
+        self._parts = parts  # (row of the whole, origin, row of the origin), for each part its first
+
+    def find(self, row: int) -> tuple[str, int]:
+        """Return the origin of a row of the whole, and the row's number there."""
+        start, origin, first = self._parts[bisect.bisect_right(self._parts, row, key=lambda part: part[0]) - 1]
+        return origin, first + row - start
 
 
 def piece_rows(rows: int, size: int) -> int:
@@ -63,7 +87,7 @@ def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     rows: int = batch.num_rows
     if rows == 0:  # its columns may lack their buffers, and pyarrow's nbytes reads them all the same
         return
-    step = piece_rows(rows, _bytes(batch))
+    step = piece_rows(rows, bytes_of(batch))
     if rows <= step:
         yield batch
         return
@@ -71,7 +95,7 @@ def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, step)
 
 
-def _bytes(batch: pa.RecordBatch) -> int:
+def bytes_of(batch: pa.RecordBatch) -> int:
     """Say how large the rows are.
 
     String views share their bytes with other rows: nbytes counts all of them, 107 MB for each 65536 rows of a polars
