@@ -216,6 +216,29 @@ cdef extern from "key.hpp" namespace "penstock" nogil:
     shared_ptr[CKeyEncoder] make_big_endian_key(const Type&, const vector[int]&) except +
 
 
+cdef extern from "protobuf.hpp" namespace "penstock" nogil:
+    enum class ProtobufType(uint8_t):
+        pass
+    enum class ProtobufShape(uint8_t):
+        pass
+    enum class ProtobufPresence(uint8_t):
+        pass
+    cdef cppclass CProtobufField "penstock::ProtobufField":
+        uint32_t number
+        int column
+        ProtobufType type
+        ProtobufShape shape
+        ProtobufPresence presence
+        int oneof
+        vector[pair[string, int32_t]] names
+        vector[int32_t] numbers
+        vector[CProtobufField] fields
+    struct ProtobufOptions:
+        string prefix
+        vector[CProtobufField] fields
+    shared_ptr[CFormat] make_protobuf(const Type&, const ProtobufOptions&) except +
+
+
 cdef extern from "select.hpp" namespace "penstock" nogil:
     struct Group:
         int32_t partition

@@ -6,6 +6,9 @@ from core cimport CsvOptions, CsvQuoting, make_csv
 include "avro.pxi"
 
 
+include "protobuf.pxi"
+
+
 cdef JsonStyle json_style(style) except *:
     cdef JsonStyle made
     if not find_flavor(style.flavor.encode(), made):
@@ -74,6 +77,8 @@ cdef shared_ptr[CFormat] make_format(Schema schema, layout) except *:
         return make_avro_format(schema, layout)
     if kind == "CsvLayout":
         return make_csv(schema.type, csv_options(layout))
+    if kind == "ProtobufLayout":
+        return protobuf_format(schema, layout)
     raise TypeError(f"no format for a {kind}")
 
 

@@ -28,6 +28,8 @@ __all__ = [
     "KeyLayout",
     "Layout",
     "Packing",
+    "ProtobufField",
+    "ProtobufLayout",
     "RawKey",
     "make_packer",
 ]
@@ -163,6 +165,37 @@ class ColumnarLayout(msgspec.Struct, array_like=True, frozen=True, tag="columnar
     takes_changes: bool = False
 
 
+class ProtobufField(msgspec.Struct, array_like=True, frozen=True):
+    """One field of a Protobuf message, and where its values are.
+
+    column    among the fields of the struct that fills the message, or of the schema; -1: the column that the message
+              itself stands for
+    type      google.protobuf.FieldDescriptorProto.Type; 0: a google.protobuf.Timestamp from one column
+    presence  implicit: defaults are left out; explicit: only nulls are; required: nulls are refused
+    oneof     fields of a message with the same number, 0 to 63, exclude one another
+    names     of an enum, for a column of strings
+    numbers   of an enum that takes no others, sorted, for a column of integers
+    fields    of a message; of a map the key and the value
+    """
+
+    number: int
+    column: int
+    type: int
+    shape: Literal["single", "repeated", "packed", "map"] = "single"
+    presence: Literal["implicit", "explicit", "required"] = "explicit"
+    oneof: int = -1
+    names: tuple[tuple[str, int], ...] = ()
+    numbers: tuple[int, ...] = ()
+    fields: tuple[ProtobufField, ...] = ()
+
+
+class ProtobufLayout(msgspec.Struct, array_like=True, frozen=True, tag="protobuf"):
+    """Rows as Protobuf messages. fields: in the order of their numbers; prefix: before every message."""
+
+    fields: tuple[ProtobufField, ...]
+    prefix: bytes = b""
+
+
 class JsonKey(msgspec.Struct, array_like=True, frozen=True, tag="json"):
     """A key that is a JSON object of these columns.
 
@@ -191,7 +224,7 @@ class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian
     columns: tuple[int, ...]
 
 
-FormatLayout = JsonLayout | CsvLayout | AvroLayout | ColumnarLayout
+FormatLayout = JsonLayout | CsvLayout | AvroLayout | ColumnarLayout | ProtobufLayout
 KeyLayout = JsonKey | RawKey | AvroKey | BigEndianKey
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import ArrowFormat, AvroFormat, CsvFormat, JsonFormat, ParquetFormat, PythonFormat
+from penstock.config import ArrowFormat, AvroFormat, CsvFormat, JsonFormat, ParquetFormat, ProtobufFormat, PythonFormat
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ _MODULES: Final[dict[type, str]] = {
     ParquetFormat: "columnar",
     ArrowFormat: "columnar",
     PythonFormat: "plugin",
+    ProtobufFormat: "protobuf",
 }
 # Those that have check(config) too.
 _CHECKED: Final = {ParquetFormat, ArrowFormat, PythonFormat}
