@@ -4,9 +4,11 @@
 Types and meanings are in _core.pyi. Every call that works on rows releases the interpreter lock.
 """
 
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdio cimport FILE, fclose, fflush
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport make_shared, shared_ptr, static_pointer_cast, unique_ptr
@@ -24,6 +26,7 @@ from core cimport (
     measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
 )
 from core cimport FieldsOptions, MessageFields, Role, make_big_endian_key, make_raw_key, suits_
+from core cimport Bytes, CExporter, Exported, ExportLayout, Extras, add_header, delete_bit, export_events, row_mask
 
 import os
 
@@ -467,11 +470,12 @@ cdef class Selector:
     cdef int workers
     cdef object topics
     cdef int topic_column
+    cdef str no_deletes
 
     def __init__(
         self, Schema schema, *, str change, int change_column, key, int partition_column, str partitioner, int partitions, int workers,
         int topic_column=-1, topics=None,
-        int after_column=-1, cbool pair_updates=False, uint64_t most_copies=1000000,
+        int after_column=-1, cbool pair_updates=False, uint64_t most_copies=1000000, str no_deletes="",
     ):
         cdef SelectOptions options
         options.change = change_mode(change)
@@ -488,6 +492,7 @@ cdef class Selector:
         self.workers = max(workers, 1)
         self.topics = topics
         self.topic_column = topic_column
+        self.no_deletes = no_deletes
         self.selector.reset(new CSelector(schema.type, options, make_key(schema, key)))
 
     def select(self, Piece piece, int64_t first, int64_t end, str which, int32_t sticky, Verdicts verdicts=None):
@@ -495,6 +500,7 @@ cdef class Selector:
         cdef RowFailure failure
         cdef Pass pass_ = {"both": Pass.both, "deletes": Pass.deletes, "inserts": Pass.inserts}[which]
         cdef const vector[Verdict]* judged = NULL
+        cdef uint32_t entry
         cdef cbool ok
         if verdicts is not None:
             judged = &verdicts.verdicts
@@ -506,12 +512,17 @@ cdef class Selector:
             if not ok:
                 raise row_error(failure)
             if result.selection.new_topics.empty():
-                return result
+                break
             for row, name in result.selection.new_topics:
                 why = self.topics(name.decode(errors="replace"))
                 if why:
                     raise RowError(row, self.schema.type.children[self.topic_column].name.decode(), why)
                 self.selector.get().allow_topic(name)
+        if self.no_deletes:
+            for entry in result.selection.entries:
+                if entry & delete_bit:
+                    raise RowError(entry & row_mask, "", self.no_deletes)
+        return result
 
     def is_pair(self, Piece piece, int64_t row):
         return self.selector.get().is_pair(piece.array, row)
@@ -529,12 +540,13 @@ cdef class ChangeReader:
     cdef Schema schema
     cdef unique_ptr[CChangeReader] reader
 
-    def __init__(self, Schema schema, *, str change, int change_column, row_columns, key_columns):
+    def __init__(self, Schema schema, *, str change, int change_column, row_columns, key_columns, cbool pairs=False):
         cdef ChangeColumns columns
         columns.change = change_mode(change)
         columns.column = change_column
         columns.row = row_columns
         columns.key = key_columns
+        columns.pairs = pairs
         self.schema = schema
         self.reader.reset(new CChangeReader(schema.type, columns))
 
@@ -663,6 +675,67 @@ cdef class Packer:
         return collector.get().messages, collector.get().rows, collector.get().bytes
 
 
+cdef void release_array(object capsule) noexcept:
+    cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsule, "arrow_array")
+    if array.release != NULL:  # nobody took it over
+        array.release(array)
+    free(array)
+
+
+cdef class Exporter:
+    cdef Schema schema
+    cdef unique_ptr[CExporter] exporter
+
+    def __init__(self, Schema schema, columns, cbool table):
+        self.schema = schema
+        self.exporter.reset(new CExporter(schema.type, columns, ExportLayout.table if table else ExportLayout.plain))
+
+    def open(self, uintptr_t arena, place):
+        cdef ChunkPlace p
+        p.block, p.first_row, p.entries, p.repeats, p.groups, p.n_groups, p.sequence = place
+        self.exporter.get().open(<const uint8_t*> arena, p)
+        cdef size_t g
+        return [(self.exporter.get().partition(g), self.exporter.get().events(g)) for g in range(self.exporter.get().groups())]
+
+    def array(self, size_t group, uint64_t first, uint64_t end):
+        cdef ArrowArray* array = <ArrowArray*> malloc(sizeof(ArrowArray))
+        cdef RowFailure failure
+        cdef Exported how
+        array.release = NULL
+        capsule = PyCapsule_New(array, "arrow_array", release_array)
+        with nogil:
+            how = export_events(self.exporter.get()[0], group, first, end, array, failure)
+        if how == Exported.row:
+            raise row_error(failure)
+        if how == Exported.too_many:
+            raise OverflowError("a column needs more than 2 GiB")
+        return capsule
+
+    def rows_ended(self, size_t group, uint64_t first, uint64_t end):
+        return self.exporter.get().rows_ended(group, first, end)
+
+    def row(self, size_t group, uint64_t event):
+        return self.exporter.get().event(group, event).row
+
+    def changes(self, size_t group, uint64_t first, uint64_t end):
+        cdef bytes codes = bytes(end - first)
+        cdef char* to = PyBytes_AS_STRING(codes)
+        cdef uint64_t event
+        for event in range(first, end):
+            to[event - first] = <char> <uint8_t> self.exporter.get().event(group, event).change
+        return codes
+
+
+cdef Bytes bytes_of(value) except *:
+    cdef Bytes found
+    found.data = NULL
+    found.size = 0
+    if value is not None:
+        found.data = <const uint8_t*> PyBytes_AS_STRING(value)
+        found.size = PyBytes_GET_SIZE(value)
+    return found
+
+
 cdef cbool signals_pending(void* producer) noexcept nogil:
     with gil:
         try:
@@ -729,6 +802,52 @@ cdef class Producer:
             if self.interruption is not None:
                 raise self.interruption from None
             raise
+
+    def produce_messages(self, uint64_t id, uintptr_t arena, place, messages):
+        cdef CProducer* producer = self.alive()
+        cdef RowFailure failure
+        cdef size_t group
+        cdef Bytes key
+        cdef Bytes value
+        cdef uint32_t rows
+        cdef cbool open_
+        cdef Extras extras
+        cdef Extras none
+        self.interruption = None
+        producer.begin_chunk(id, <const Group*> (arena + <int64_t> place[4]), place[5])
+        try:
+            for group, key_, value_, headers, rows, open_ in messages:
+                key = bytes_of(key_)
+                value = bytes_of(value_)
+                extras = none
+                names = [name.encode() for name, _ in headers]
+                for name, (_, header) in zip(names, headers):
+                    add_header(extras, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), bytes_of(header))
+                with nogil:
+                    producer.add_message(group, key, value, extras, rows, open_)
+        except RowError as error:
+            failure.row, column, text = error.args
+            failure.column = column.encode()
+            failure.text = text.encode()
+            self.end_chunk(&failure)
+        except BaseException:
+            producer.drop_chunk()
+            if self.interruption is not None:
+                raise self.interruption from None
+            raise
+        else:
+            self.end_chunk(NULL)
+
+    cdef int end_chunk(self, const RowFailure* failure) except -1:
+        cdef CProducer* producer = self.alive()
+        try:
+            with nogil:
+                producer.end_chunk(failure)
+        except RuntimeError:
+            if self.interruption is not None:
+                raise self.interruption from None
+            raise
+        return 0
 
     def poll(self, int timeout_ms):
         """Serves delivery reports for up to timeout_ms; the chunks that are complete now, see _core.pyi."""

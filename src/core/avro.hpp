@@ -23,7 +23,6 @@ enum class AvroForm : uint8_t {
   // What no column holds:
   constant,     // `bytes` as they are
   change,       // a string of one letter: of `bytes`, those for insert, update and delete
-  image_change, // the same, by which of two columns of images is null: no first one is an insert, no second one a delete
   now,          // milliseconds since 1970 as a long
   group,        // fields of no column, one after another
   before,       // the record of the row as it was before the event; null for an insert

@@ -5,7 +5,7 @@ from core cimport AvroForm, AvroOptions, AvroPlan, make_avro, make_avro_key
 cdef dict _AVRO_FORMS = {
     name: number for number, name in enumerate((
         "null", "boolean", "int", "long", "float", "double", "string", "bytes", "fixed", "decimal", "date", "time_millis", "time_micros",
-        "timestamp_millis", "timestamp_micros", "timestamp_nanos", "array", "map", "record", "constant", "change", "image_change", "now", "group",
+        "timestamp_millis", "timestamp_micros", "timestamp_nanos", "array", "map", "record", "constant", "change", "now", "group",
         "before", "after",
     ))
 }

@@ -144,6 +144,15 @@ void Consolidator::count(const RowHash& row, const RowHash* key_hash, const Chan
   if (change.upsert) key->last = number;
 }
 
+bool Consolidator::is_pair(const Row& removed, const Row& added, const std::vector<Source>& pieces) {
+  if (removed.piece != added.piece || removed.row + 1 != added.row) return false;
+  const auto& [reader, block] = pieces[added.piece];
+  if (!reader->columns_.pairs || reader->columns_.change != ChangeMode::op) return false;
+  const auto c = static_cast<size_t>(reader->columns_.column);
+  const Type& type = reader->schema_.children[c];
+  return op_at(type, block->children[c], removed.row) == Op::before && op_at(type, block->children[c], added.row) == Op::after;
+}
+
 // Finds the one new and the one old row of each key.
 void Consolidator::settle(const std::vector<Source>& pieces) {
   for (size_t k = 0; k < rows_.size(); ++k) {
@@ -201,7 +210,9 @@ std::vector<std::vector<Verdict>> Consolidator::finish(const std::vector<Source>
       const Key& key = keys_[static_cast<uint32_t>(k)];
       const bool upserted = key.last != none;
       if (key.added != none) {
-        send(rows_[key.added], upserted || key.removed != none ? update_bit : 0, 1);
+        const Row& added = rows_[key.added];
+        const bool pair = key.removed != none && is_pair(rows_[key.removed], added, pieces);
+        send(added, (upserted || key.removed != none ? update_bit : 0) | (pair ? pair_bit : 0), 1);
       } else if (key.removed != none) {
         send(rows_[key.removed], delete_bit, 1);
       } else if (upserted) {

@@ -77,6 +77,7 @@ struct ChangeColumns {
   int column = -1;
   std::vector<int> row;  // what makes a row what it is
   std::vector<int> key;  // of the index; empty: there is none
+  bool pairs = false;    // with an index: an update keeps its old row where that is the -U right before its +U
 };
 
 class ChangeReader {
@@ -145,6 +146,7 @@ class Consolidator {
   void count(const RowHash& row, const RowHash* key, const Change& change, uint32_t piece, uint32_t at);
   uint32_t find_row(const RowHash& row, const Key* key, uint32_t key_number, uint32_t piece, uint32_t at);
   bool is_left(const Row& row) { return row.weight != 0 && (index_.empty() || row.upserts() == keys_[row.key()].upserts); }
+  static bool is_pair(const Row& removed, const Row& added, const std::vector<Source>& pieces);
   void settle(const std::vector<Source>& pieces);
   [[noreturn]] void refuse(const std::vector<Source>& pieces, const Row& row, const std::string& why);
 

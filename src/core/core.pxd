@@ -21,6 +21,7 @@ cdef extern from "arrow.hpp" nogil:
     struct ArrowArray:
         int64_t length
         int64_t offset
+        void (*release)(ArrowArray*) noexcept nogil
 
 
 cdef extern from "arrow.hpp" namespace "penstock" nogil:
@@ -38,6 +39,9 @@ cdef extern from "arrow.hpp" namespace "penstock" nogil:
         uint64_t dictionary_id
         vector[Array] children
         shared_ptr[Array] dictionary
+    struct Bytes:
+        const uint8_t* data
+        int64_t size
     Type make_type(const string&, const string&, const string&, const string&)
     Array import_array(const Type&, const ArrowArray&) except +
     cbool same_values(const Type&, const Array&, const Array&)
@@ -96,6 +100,13 @@ cdef extern from "hash.hpp" namespace "penstock" nogil:
 
 
 cdef extern from "format.hpp" namespace "penstock" nogil:
+    enum class Change(uint8_t):
+        insert
+        remove
+        update
+    struct Event:
+        int64_t row
+        Change change
     cdef cppclass CFormat "penstock::Format":
         pass
     cdef cppclass CKeyEncoder "penstock::KeyEncoder":
@@ -125,7 +136,6 @@ cdef extern from "avro.hpp" namespace "penstock" nogil:
         record
         constant
         change
-        image_change
         now
         group
         before
@@ -270,6 +280,8 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         uint32_t row
         uint32_t bits
         uint64_t copies
+    const uint32_t delete_bit
+    const uint32_t row_mask
     cdef cppclass CSelector "penstock::Selector":
         CSelector(const Type&, const SelectOptions&, shared_ptr[CKeyEncoder]) except +
         void allow_topic(const string&)
@@ -288,6 +300,7 @@ cdef extern from "consolidate.hpp" namespace "penstock" nogil:
         int column
         vector[int] row
         vector[int] key
+        cbool pairs
     cdef cppclass CChangeReader "penstock::ChangeReader":
         CChangeReader(const Type&, const ChangeColumns&) except +
     struct CSource "penstock::Consolidator::Source":
@@ -316,6 +329,8 @@ cdef extern from "pack.hpp" namespace "penstock" nogil:
     cdef cppclass CFieldReader "penstock::FieldReader":
         pass
     struct Chunk:
+        pass
+    struct Extras:
         pass
     cdef cppclass CPacker "penstock::Packer":
         CPacker(const PackOptions&, shared_ptr[CFormat], shared_ptr[CKeyEncoder], shared_ptr[CFieldReader]) except +
@@ -377,6 +392,10 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         CProducer(const ProducerOptions&, cbool (*)(void*) noexcept nogil, void*) except +
         int32_t partitions(const string&, int, int32_t&)
         void produce(uint64_t, CPacker&, const Chunk&) except +
+        void begin_chunk(uint64_t, const Group*, size_t) except +
+        void add_message(size_t, const Bytes&, const Bytes&, const Extras&, uint32_t, cbool) except +
+        void end_chunk(const RowFailure*) except +
+        void drop_chunk()
         void poll(int)
         vector[unique_ptr[ChunkResult]] take_results()
         int event_fd()
@@ -419,6 +438,26 @@ cdef extern from "boundary.hpp" namespace "penstock" nogil:
         int64_t rows
         int64_t bytes
     cbool collect(CPacker&, const Chunk&, Collector&, RowFailure&) except +
+
+
+cdef extern from "export.hpp" namespace "penstock" nogil:
+    enum class Exported(uint8_t):
+        done
+        row
+        too_many
+    enum class ExportLayout(uint8_t):
+        plain
+        table
+    cdef cppclass CExporter "penstock::Exporter":
+        CExporter(const Type&, const vector[int]&, ExportLayout) except +
+        void open(const uint8_t*, const ChunkPlace&) except +
+        size_t groups()
+        int32_t partition(size_t)
+        uint64_t events(size_t)
+        Event event(size_t, uint64_t)
+        pair[uint32_t, cbool] rows_ended(size_t, uint64_t, uint64_t)
+    void add_header(Extras&, const char*, size_t, const Bytes&)
+    Exported export_events(const CExporter&, size_t, uint64_t, uint64_t, ArrowArray*, RowFailure&) except +
 
 
 cdef extern from "rdkafka.hpp" namespace "penstock::rk" nogil:

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "csv_fields.hpp"
 #include "datetime.hpp"
 #include "decimal.hpp"
 #include "json.hpp"
 #include "number.hpp"
-#include "sixteen.hpp"
 #include "text.hpp"
 #include "variant.hpp"
 
@@ -80,8 +80,7 @@ struct alignas(64) Node {
   size_t fixed = 0;     // most bytes of its fields together, without the parts that ask for room themselves
   std::string path;     // for errors: address.street
   std::shared_ptr<DayTexts> days;     // of a column of dates or timestamps
-  std::shared_ptr<RowEncoder> whole;  // Form::json: writes `{"name":VALUE}`
-  size_t lead = 0;                    // its bytes before VALUE
+  std::shared_ptr<RowEncoder> whole;  // Form::json: of this column alone
   std::vector<Node> children;
   Texts texts;
   std::string json;  // rewritten VARIANT text, reused
@@ -106,19 +105,9 @@ size_t scalar_room(const Type& t) {
   }
 }
 
-// Whether a number, boolean, date or time may hold this byte, or a UUID.
-bool in_scalars(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == 'N' || c == '+' || c == '-' || c == '.' || c == ':' || c == ' ';
-}
-
 class CsvFormat final : public Format {
  public:
-  CsvFormat(const Type& schema, const CsvOptions& options) : options_(options), delimiter_(static_cast<uint8_t>(options.delimiter)) {
-    quote_texts_ = options.quoting != CsvQuoting::necessary;
-    seek_delimiter_ = in_scalars(options.delimiter);
-    check_scalars_ = options.quoting == CsvQuoting::always || seek_delimiter_ ||
-                     (!options.null_text.empty() && std::all_of(options.null_text.begin(), options.null_text.end(), in_scalars));
-    Sixteen::all(delimiter_).store(delimiters_);
+  CsvFormat(const Type& schema, const CsvOptions& options) : options_(options), fields_(options) {
     reserve_ = spare + 64;  // the weight
     width_ = options.weight ? 1 : 0;
     for (const int c : options.columns) {
@@ -127,11 +116,7 @@ class CsvFormat final : public Format {
       reserve_ += columns_.back().fixed;
       width_ += columns_.back().width;
     }
-    alone_ = !options.weight && width_ == 1;
-    null_field_ = alone_ && options.null_text.empty() ? "\"\"" : options.null_text;
-    null_field_ += options.delimiter;
-    null_size_ = null_field_.size();
-    null_field_.resize(std::max(null_size_, null_pad));
+    fields_.fit(!options.weight && width_ == 1, reserve_);
   }
 
   void open(const Array& block) override {
@@ -152,14 +137,12 @@ class CsvFormat final : public Format {
   }
 
  private:
-  static constexpr size_t null_pad = 8;
-
   Node make_node(const Type& type, const std::string& path) {
     Node n;
     n.type = &type;
     n.kind = type.kind;
     n.path = path;
-    n.fixed = options_.null_text.size() + null_pad;
+    n.fixed = fields_.null_room();
     const auto child = [&](const Type& t, const std::string& at) {
       n.children.push_back(make_node(t, at));
       n.fixed += n.children.back().fixed;
@@ -205,10 +188,9 @@ class CsvFormat final : public Format {
     n.type = &type;
     n.form = Form::json;
     n.path = type.name;
-    n.fixed = options_.null_text.size() + null_pad;
+    n.fixed = fields_.null_room();
     n.fixed += 48;
     n.whole = std::make_shared<RowEncoder>(schema, std::vector<int>{column});
-    n.lead = json_string(type.name).size() + 2;
     return n;
   }
 
@@ -255,26 +237,21 @@ class CsvFormat final : public Format {
       }
     }
     if (!options_.weight) {
-    } else if (copies == 1 && !removed && !check_scalars_) {
-      *p++ = '1';
-      *p++ = delimiter_;
+    } else if (copies == 1 && !removed) {
+      *p = '1';
+      p = fields_.end_scalar(p, chars(p) + 1);
     } else {
       *p = '-';
-      p = end_scalar(p, write_uint(chars(p) + removed, copies));
+      p = fields_.end_scalar(p, write_uint(chars(p) + removed, copies));
     }
     out.p = p - (width_ != 0);  // without the delimiter behind the last field
   }
 
-  // Below, `p` is where to write, apart from out.p so that it stays in a register (out.p, which any byte written might be, costs a
-  // column of a dictionary 2 of its 4 ns); what is written is returned by its end.
-
-  static uint8_t* need(uint8_t* p, Out& out, size_t room) {
-    if (static_cast<size_t>(out.end - p) < room) {
-      out.p = p;
-      out.grow(out, room);
-      p = out.p;
+  uint8_t* null(const Node& n, uint8_t* p) const {
+    if (n.width != 1) {
+      throw EncodeFailure(n.path, "the value is null in a column declared NOT NULL; a null would change the number of fields in the line");
     }
-    return p;
+    return fields_.null(p);
   }
 
   // Writes the fields of a value, a delimiter behind each. Every case leaves `reserve_` bytes minus what fixed parts of this line
@@ -286,44 +263,11 @@ class CsvFormat final : public Format {
       case Form::scalar: return scalar(n, i, p);
       case Form::text: {
         const Bytes b = bytes_at(*n.type, *n.array, i);
-        return text(n.path, b.data, static_cast<size_t>(b.size), n.padded, p, out);
+        return fields_.text(n.path, b.data, static_cast<size_t>(b.size), n.padded, p, out);
       }
       case Form::dictionary: return from_dictionary(n, integer_at(n.kind, *n.array, i), p, out);
       default: return compound(n, i, p, out);
     }
-  }
-
-  uint8_t* null(const Node& n, uint8_t* p) const {
-    if (n.width != 1) {
-      throw EncodeFailure(n.path, "the value is null in a column declared NOT NULL; a null would change the number of fields in the line");
-    }
-    if (null_size_ <= null_pad) {
-      std::memcpy(p, null_field_.data(), null_pad);  // a constant size is one store; what is too much is written over
-    } else {
-      std::memcpy(p, null_field_.data(), null_size_);
-    }
-    return p + null_size_;
-  }
-
-  // Ends the field that stands from `start` to `end`, which holds no quotation mark and no line end.
-  uint8_t* end_scalar(uint8_t* start, char* end) const {
-    uint8_t* p = bytes(end);
-    if (check_scalars_) {
-      const auto size = static_cast<size_t>(p - start);
-      const bool holds_delimiter = seek_delimiter_ && std::memchr(start, delimiter_, size) != nullptr;
-      if (options_.quoting == CsvQuoting::always || holds_delimiter || is_null_text(start, size)) {
-        std::memmove(start + 1, start, size);
-        *start = '"';
-        p[1] = '"';
-        p += 2;
-      }
-    }
-    *p++ = delimiter_;
-    return p;
-  }
-
-  bool is_null_text(const uint8_t* s, size_t size) const {
-    return size != 0 && size == options_.null_text.size() && std::memcmp(s, options_.null_text.data(), size) == 0;
   }
 
   uint8_t* scalar(Node& n, int64_t i, uint8_t* start) {
@@ -389,121 +333,25 @@ class CsvFormat final : public Format {
       case Kind::time_ns: clock(a.at<int64_t>(i), 1000000000); break;
       case Kind::timestamp: {
         const auto v = a.at<int64_t>(i);
+        const StampText& form = n.type->zoned ? zoned_stamp : plain_stamp;
         switch (n.type->unit) {
-          case Unit::s: end = write_moment<1>(p, v, n.type->zoned ? zoned_stamp : plain_stamp, *n.days); break;
-          case Unit::ms: end = write_moment<1000>(p, v, n.type->zoned ? zoned_stamp : plain_stamp, *n.days); break;
-          case Unit::us: end = write_moment<1000000>(p, v, n.type->zoned ? zoned_stamp : plain_stamp, *n.days); break;
-          default: end = write_moment<1000000000>(p, v, n.type->zoned ? zoned_stamp : plain_stamp, *n.days); break;
+          case Unit::s: end = write_moment<1>(p, v, form, *n.days); break;
+          case Unit::ms: end = write_moment<1000>(p, v, form, *n.days); break;
+          case Unit::us: end = write_moment<1000000>(p, v, form, *n.days); break;
+          default: end = write_moment<1000000000>(p, v, form, *n.days); break;
         }
         break;
       }
       default: return uuid(bytes_at(*n.type, a, i).data, start);  // a fixed_binary: all others have another form
     }
-    return end_scalar(start, end);
+    return fields_.end_scalar(start, end);
   }
 
   uint8_t* uuid(const uint8_t* sixteen, uint8_t* p) const {
     uint8_t quoted[38];
     write_uuid(quoted, sixteen);
     std::memcpy(p, quoted + 1, 36);
-    return end_scalar(p, chars(p + 36));
-  }
-
-  uint8_t* text(const std::string& path, const uint8_t* s, size_t size, bool padded, uint8_t* p, Out& out) const {
-    if (size > 16) return long_text(path, s, size, p, out);
-    uint8_t own[16] = {};
-    if (!padded) {
-      if (size != 0) std::memcpy(own, s, size);
-      s = own;
-    }
-    const Sixteen x = Sixteen::load(s);
-    const uint32_t mask = (1u << size) - 1;
-    if (x.high() && !valid_utf8(s, size)) not_utf8(path);  // the high byte may be a neighbour's
-    if (!quote_texts_ && (x.marks(Sixteen::load(delimiters_)) & mask) == 0 && !must_be_quoted(s, size)) {
-      x.store(p);
-      p += size;
-    } else if ((x.equal('"') & mask) == 0) {
-      *p++ = '"';
-      x.store(p);
-      p += size;
-      *p++ = '"';
-    } else {
-      *p++ = '"';
-      p = write_doubled(p, s, size);
-      *p++ = '"';
-    }
-    *p++ = delimiter_;
-    return p;
-  }
-
-  // A text that needs quotation marks though it holds none of the bytes that do.
-  bool must_be_quoted(const uint8_t* s, size_t size) const { return size == 0 ? alone_ : is_null_text(s, size); }
-
-  [[noreturn]] static void not_utf8(const std::string& path) {
-    throw EncodeFailure(path, "the string is not valid UTF-8; a binary column may hold such bytes");
-  }
-
-  // Each quotation mark twice; at most 2 * size bytes, and 16 more are scribbled on where size is 16 or more.
-  static uint8_t* write_doubled(uint8_t* to, const uint8_t* s, size_t size) {
-    while (size >= 16) {
-      const Sixteen x = Sixteen::load(s);
-      x.store(to);
-      const uint32_t marks = x.equal('"');
-      const size_t plain = marks == 0 ? 16 : static_cast<size_t>(__builtin_ctz(marks)) + 1;
-      to += plain;
-      s += plain;
-      size -= plain;
-      if (marks != 0) *to++ = '"';
-    }
-    for (; size != 0; --size) {
-      *to++ = *s;
-      if (*s++ == '"') *to++ = '"';
-    }
-    return to;
-  }
-
-  // More than 16 bytes: copied as if nothing in them asked for quotation marks; most texts have none.
-  uint8_t* long_text(const std::string& path, const uint8_t* s, size_t size, uint8_t* p, Out& out) const {
-    constexpr size_t piece = 4096;  // so that a long text does not ask for twice its size at once
-    p = need(p, out, size + 32 + reserve_);
-    size_t plain = 0;
-    bool high = false;
-    if (!quote_texts_) {
-      plain = copy_unquoted(p, s, size, high);
-      if (plain == size && !must_be_quoted(s, size)) {
-        if (high && !valid_utf8(s, size)) not_utf8(path);
-        p[size] = delimiter_;
-        return p + size + 1;
-      }
-    }
-    if (!valid_utf8(s, size)) not_utf8(path);
-    if (plain != 0) std::memmove(p + 1, p, plain);
-    *p = '"';
-    p += plain + 1;
-    do {
-      const size_t next = std::min(size - plain, piece);
-      p = need(p, out, 2 * next + 32 + reserve_);
-      p = write_doubled(p, s + plain, next);
-      plain += next;
-    } while (plain != size);
-    *p++ = '"';
-    *p++ = delimiter_;
-    return p;
-  }
-
-  // Copies up to the first byte that asks for quotation marks; how many bytes. `to` has room for size + 16, size is at least 16.
-  size_t copy_unquoted(uint8_t* to, const uint8_t* s, size_t size, bool& high) const {
-    const Sixteen delimiter = Sixteen::load(delimiters_);
-    for (size_t i = 0;;) {
-      const Sixteen x = Sixteen::load(s + i);
-      x.store(to + i);
-      high |= x.high();
-      const uint32_t marks = x.marks(delimiter);
-      if (marks != 0) return i + static_cast<size_t>(__builtin_ctz(marks));
-      i += 16;
-      if (i >= size) return size;
-      i = std::min(i, size - 16);  // the last 16 overlap those before: never a read past the end
-    }
+    return fields_.end_scalar(p, chars(p + 36));
   }
 
   uint8_t* from_dictionary(Node& n, int64_t index, uint8_t* p, Out& out) {
@@ -527,7 +375,7 @@ class CsvFormat final : public Format {
     Texts& texts = n.texts;
     const auto at = static_cast<size_t>(index);
     if (at >= texts.slots.size() || (texts.slots[at].size == Slot::unknown && texts.bytes.size() > Texts::most_bytes)) {
-      return field(values, index, need(p, out, values.fixed + reserve_), out);
+      return field(values, index, need_room(p, out, values.fixed + reserve_), out);
     }
     Slot& slot = texts.slots[at];
     if (slot.size == Slot::unknown) {
@@ -548,7 +396,7 @@ class CsvFormat final : public Format {
     }
     uint32_t place[2];
     std::memcpy(place, slot.text, sizeof place);
-    p = need(p, out, place[1] + reserve_);
+    p = need_room(p, out, place[1] + reserve_);
     std::memcpy(p, texts.bytes.data() + place[0], place[1]);
     return p + place[1];
   }
@@ -561,7 +409,7 @@ class CsvFormat final : public Format {
         std::string why;
         n.json.clear();
         if (!rewrite_json(b.data, static_cast<size_t>(b.size), n.json, why)) throw EncodeFailure(n.path, why);
-        return text(n.path, bytes(n.json.data()), n.json.size(), false, p, out);
+        return fields_.text(n.path, bytes(n.json.data()), n.json.size(), false, p, out);
       }
       case Form::uuid_text: {
         const Bytes b = bytes_at(*n.type, a, i);
@@ -580,18 +428,18 @@ class CsvFormat final : public Format {
       case Form::fixed_list: {
         const Span span = span_at(*n.type, a, i);
         for (int64_t k = 0; k < span.count; ++k) {
-          p = need(p, out, n.children[0].fixed + reserve_);
+          p = need_room(p, out, n.children[0].fixed + reserve_);
           p = field(n.children[0], span.from + k, p, out);
         }
-        return need(p, out, reserve_);
+        return need_room(p, out, reserve_);
       }
       case Form::byte_list: {
         const Bytes b = bytes_at(*n.type, a, i);
         for (int64_t k = 0; k < b.size; ++k) {
-          p = need(p, out, 48 + reserve_);
-          p = end_scalar(p, write_uint(chars(p), b.data[k]));
+          p = need_room(p, out, 48 + reserve_);
+          p = fields_.end_scalar(p, write_uint(chars(p), b.data[k]));
         }
-        return need(p, out, reserve_);
+        return need_room(p, out, reserve_);
       }
       case Form::json: return json(n, i, p, out);
       default: throw EncodeFailure(n.path, "a column of this type has no form in CSV");
@@ -600,25 +448,18 @@ class CsvFormat final : public Format {
 
   uint8_t* json(Node& n, int64_t i, uint8_t* p, Out& out) {
     made_.clear();
-    n.whole->row(made_, i);
-    const uint8_t* const from = made_.memory.data() + n.lead;
-    const size_t size = made_.size() - n.lead - 1;
+    n.whole->cell(made_, 0, i);
+    const uint8_t* const from = made_.memory.data();
+    const size_t size = made_.size();
     // Of these types only a null has this text.
     if (size == 4 && std::memcmp(from, "null", 4) == 0) return null(n, p);
-    return text(n.path, from, size, false, p, out);
+    return fields_.text(n.path, from, size, false, p, out);
   }
 
   const CsvOptions options_;
-  const uint8_t delimiter_;
-  uint8_t delimiters_[16];
-  bool quote_texts_;
-  bool check_scalars_;   // a number or the like may need quotation marks: with the usual delimiters and null texts it never does
-  bool seek_delimiter_;  // it may hold the delimiter
-  int64_t width_;        // fields of a line
-  bool alone_;           // the only field of a line: an empty one is written as "", since readers skip empty lines
-  std::string null_field_;  // the null text and a delimiter, padded
-  size_t null_size_;
-  size_t reserve_;       // room for the fixed part of a whole line: what every field leaves behind for its successors
+  CsvFields fields_;
+  int64_t width_;   // fields of a line
+  size_t reserve_;  // room for the fixed part of a whole line: what every field leaves behind for its successors
   std::vector<Node> columns_;
   Scratch made_;
 };

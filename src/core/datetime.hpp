@@ -29,10 +29,11 @@ inline char* write_2(char* to, uint32_t v) {
   return to + 2;
 }
 
-// Days of a column already written, each in the slot of its low bits: rows mostly fall within a few months or a year.
-// (One random day a row: 20 ns with the last day alone, 6 ns with this.) Only days whose year has four digits are kept.
+// Days of a column already written, each in the slot of its low bits: rows mostly fall within a few months or years. Eleven years
+// of days are held at once (one random day of seven years a row: 6.5 ns with 512 slots, 1.1 with these; without any, 4.6). Only
+// days whose year has four digits are kept.
 struct DayTexts {
-  static constexpr int64_t slots = 512;
+  static constexpr int64_t slots = 4096;
   struct Slot {
     int32_t day = INT32_MIN;
     char text[12];
@@ -40,7 +41,29 @@ struct DayTexts {
   Slot slot[slots];
 };
 
+constexpr int64_t first_day = -719528;  // 0000-01-01
+constexpr int64_t last_day = 2932896;   // 9999-12-31
+
+// A day from first_day to last_day, in 32 bits and without a branch. Source: C. Neri, L. Schneider, Euclidean affine functions and
+// their application to calendar algorithms (2022): years begin on 1 March, and divisions are multiplications.
+inline char* write_usual_day(char* to, int64_t day) {
+  const uint32_t n1 = 4 * static_cast<uint32_t>(day + 719468 + 146097) + 3;  // 400 years more, so that none is negative
+  const uint32_t n2 = (n1 % 146097) | 3;
+  const uint64_t p2 = uint64_t{2939745} * n2;
+  const uint32_t day_of_year = static_cast<uint32_t>(p2) / 2939745 / 4;
+  const uint32_t n3 = 2141 * day_of_year + 197913;
+  const uint32_t next_year = day_of_year >= 306 ? 1 : 0;  // January and February
+  const uint32_t year = n1 / 146097 * 100 + static_cast<uint32_t>(p2 >> 32) + next_year - 400;
+  write_2(to, year / 100);
+  write_2(to + 2, year % 100);
+  to[4] = '-';
+  write_2(to + 5, (n3 >> 16) - 12 * next_year);
+  to[7] = '-';
+  return write_2(to + 8, (n3 & 0xffff) / 2141 + 1);
+}
+
 inline char* write_day(char* to, int64_t day) {
+  if (day >= first_day && day <= last_day) return write_usual_day(to, day);
   // Civil date from a day number: eras of 400 years that begin on 1 March.
   const int64_t z = day + 719468;
   const int64_t era = (z >= 0 ? z : z - 146096) / 146097;
@@ -51,17 +74,12 @@ inline char* write_day(char* to, int64_t day) {
   const uint32_t d = doy - (153 * mp + 2) / 5 + 1;
   const uint32_t m = mp < 10 ? mp + 3 : mp - 9;
   const int64_t y = static_cast<int64_t>(yoe) + era * 400 + (m <= 2 ? 1 : 0);
-  if (y >= 0 && y <= 9999) {
-    to = write_2(to, static_cast<uint32_t>(y / 100));
-    to = write_2(to, static_cast<uint32_t>(y % 100));
-  } else {
-    *to++ = y < 0 ? '-' : '+';
-    const uint64_t size = static_cast<uint64_t>(y < 0 ? -y : y);
-    if (size < 1000) *to++ = '0';
-    if (size < 100) *to++ = '0';
-    if (size < 10) *to++ = '0';
-    to = write_uint(to, size);
-  }
+  *to++ = y < 0 ? '-' : '+';
+  const uint64_t size = static_cast<uint64_t>(y < 0 ? -y : y);
+  if (size < 1000) *to++ = '0';
+  if (size < 100) *to++ = '0';
+  if (size < 10) *to++ = '0';
+  to = write_uint(to, size);
   *to++ = '-';
   to = write_2(to, m);
   *to++ = '-';
@@ -69,12 +87,10 @@ inline char* write_day(char* to, int64_t day) {
 }
 
 inline char* write_day(char* to, int64_t day, DayTexts& known) {
-  constexpr int64_t first = -719528;  // 0000-01-01
-  constexpr int64_t last = 2932896;   // 9999-12-31
-  if (day < first || day > last) return write_day(to, day);
+  if (day < first_day || day > last_day) return write_day(to, day);
   DayTexts::Slot& slot = known.slot[day & (DayTexts::slots - 1)];
   if (slot.day != day) {
-    write_day(slot.text, day);
+    write_usual_day(slot.text, day);
     slot.day = static_cast<int32_t>(day);
   }
   std::memcpy(to, slot.text, sizeof slot.text);

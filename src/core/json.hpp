@@ -37,8 +37,6 @@ struct JsonNode {
   const Array* array = nullptr;  // of the block that is open
   Spelling spelling = Spelling::null;
   bool by_dictionary = false;
-  StampText stamp;
-  JsonStyle style;
   bool quoted_key = false;   // a map's key whose JSON value is no string: "1", "true", "1.5"
   int decimals = 0;          // a float column's hint, see number.hpp
   int64_t run = 0;           // run_end: where the last row was found
@@ -52,6 +50,8 @@ struct JsonNode {
   std::vector<int64_t> order;  // a map's entries sorted by key, reused from row to row
   std::string scratch;         // rewritten VARIANT text, reused too
   std::vector<uint32_t> work;  // of Base58, reused too
+  StampText stamp;
+  JsonStyle style;
 };
 
 // Leads are padded to so many bytes.

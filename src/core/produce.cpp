@@ -17,6 +17,7 @@ namespace {
 constexpr size_t most_batch_messages = 1024;
 
 constexpr size_t least_slab = size_t{64} << 10;
+constexpr int64_t most_batch_bytes = static_cast<int64_t>(least_slab) * 4;
 constexpr size_t most_slab = size_t{2} << 20;
 constexpr size_t most_log_lines = 1000;
 
@@ -130,31 +131,78 @@ int32_t Producer::partitions(const std::string& name, int timeout_ms, int32_t& c
 }
 
 void Producer::produce(uint64_t id, Packer& packer, const Chunk& chunk) {
-  auto working = std::make_unique<Working>();
-  working->result.id = id;
-  working->result.partitions.resize(chunk.n_groups);
-  for (size_t g = 0; g < chunk.n_groups; ++g) working->result.partitions[g].partition = chunk.groups[g].partition;
-  now_ = working.get();
-  singles_slab_ = nullptr;
-  chunks_.emplace(id, std::move(working));
-  const auto done = [this] {
-    Working* const chunk_done = now_;
-    chunk_done->packed = true;
-    now_ = nullptr;
-    if (chunk_done->pending == 0) settle(*chunk_done);
-  };
+  begin_chunk(id, chunk.groups, chunk.n_groups);
   try {
     packer.pack(chunk, *this);
   } catch (const RowFailure& failure) {
-    flush_batch();
-    now_->result.failed = true;
-    now_->result.failure = failure;
+    return end_chunk(&failure);
   } catch (...) {
-    drop_batch();
-    done();
+    drop_chunk();
     throw;
   }
-  done();
+  end_chunk(nullptr);
+}
+
+void Producer::begin_chunk(uint64_t id, const Group* groups, size_t n_groups) {
+  auto working = std::make_unique<Working>();
+  working->result.id = id;
+  working->result.partitions.resize(n_groups);
+  for (size_t g = 0; g < n_groups; ++g) working->result.partitions[g].partition = groups[g].partition;
+  now_ = working.get();
+  singles_slab_ = nullptr;
+  chunks_.emplace(id, std::move(working));
+}
+
+void Producer::add_message(size_t group, const Bytes& key, const Bytes& value, const Extras& extras, uint32_t rows, bool open) {
+  if (group != last_group_) flush_batch();
+  last_group_ = group;
+  const auto value_size = static_cast<size_t>(value.size);
+  const auto key_size = static_cast<size_t>(key.size);
+  Slab* const slab = take_slab(value_size + key_size);
+  uint8_t* const to = slab->memory.get() + slab->used;
+  if (value_size != 0) std::memcpy(to, value.data, value_size);
+  if (key_size != 0) std::memcpy(to + value_size, key.data, key_size);
+  slab->used += value_size + key_size;
+  Message m{};
+  m.value = value.data == nullptr ? nullptr : to;
+  m.value_size = value_size;
+  m.key = key.data == nullptr ? nullptr : to + value_size;
+  m.key_size = key_size;
+  m.extras = &extras;
+  m.group = group;
+  m.rows = rows;
+  m.single = rows == 1 && !open && (now_->records.empty() || !now_->records.back().open);
+  m.open = open;
+  m.slab = slab;
+  message(m);
+  park_slab(slab);
+}
+
+// What was sent of it stays sent. `failure`: why the rest was not encoded.
+void Producer::end_chunk(const RowFailure* failure) {
+  try {
+    flush_batch();
+  } catch (...) {
+    drop_chunk();
+    throw;
+  }
+  if (failure != nullptr) {
+    now_->result.failed = true;
+    now_->result.failure = *failure;
+  }
+  finish_chunk();
+}
+
+void Producer::drop_chunk() {
+  drop_batch();
+  finish_chunk();
+}
+
+void Producer::finish_chunk() {
+  Working* const chunk = now_;
+  chunk->packed = true;
+  now_ = nullptr;
+  if (chunk->pending == 0) settle(*chunk);
 }
 
 // Messages of the batch belong together: one partition, one call.
@@ -210,7 +258,9 @@ void Producer::flush_batch() {
 
 // After an interruption: what librdkafka has not been given is not sent any more.
 void Producer::drop_batch() {
-  for (size_t k = batch_from_; k < batch_.size(); ++k) report(*static_cast<Record*>(batch_[k].opaque), rk::err_purge_queue, batch_[k].partition, -1, 0);
+  for (size_t k = batch_from_; k < batch_.size(); ++k) {
+    report(*static_cast<Record*>(batch_[k].opaque), rk::err_purge_queue, batch_[k].partition, -1, 0);
+  }
   batch_.clear();
   batch_from_ = 0;
   batch_bytes_ = 0;
@@ -267,8 +317,10 @@ void Producer::send_one(const rk::Message& m, const Topic& topic, const Extras& 
   }
   outstanding_ += 1;
   outstanding_bytes_ += size;
-  if (++unserved_ < most_batch_messages) return;
+  unserved_bytes_ += size;
+  if (++unserved_ < most_batch_messages && unserved_bytes_ < most_batch_bytes) return;
   unserved_ = 0;
+  unserved_bytes_ = 0;
   api.poll(rk_, 0);
 }
 
@@ -336,7 +388,7 @@ void Producer::message(const Message& m) {
   batch_.push_back(out);
   batch_bytes_ += static_cast<int64_t>(m.value_size);
   // Large messages go at once, so that sending overlaps with encoding the next one.
-  if (batch_.size() >= most_batch_messages || batch_bytes_ >= static_cast<int64_t>(least_slab) * 4) flush_batch();
+  if (batch_.size() >= most_batch_messages || batch_bytes_ >= most_batch_bytes) flush_batch();
 }
 
 void Producer::end_group() { flush_batch(); }

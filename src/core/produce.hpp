@@ -83,6 +83,13 @@ class Producer : public Sink {
   // Packs and sends the chunk; returns when its last message is in librdkafka's queue.
   void produce(uint64_t id, Packer& packer, const Chunk& chunk);
 
+  // The same for messages that somebody else encoded: begin, each message in the order of its groups, end. Bytes are copied. After
+  // an exception, and where the rest of the chunk is not to be sent, drop_chunk instead of end_chunk.
+  void begin_chunk(uint64_t id, const Group* groups, size_t n_groups);
+  void add_message(size_t group, const Bytes& key, const Bytes& value, const Extras& extras, uint32_t rows, bool open);
+  void end_chunk(const RowFailure* failure);
+  void drop_chunk();
+
   // Serves delivery reports for up to timeout_ms.
   void poll(int timeout_ms);
 
@@ -150,6 +157,7 @@ class Producer : public Sink {
   void drop_batch();
   void send_one(const rk::Message& m, const Topic& topic, const Extras& extras);
   void* all_headers(const Extras& extras) const;
+  void finish_chunk();
   void wait();
   void release(Slab* slab);
   size_t topic_index(std::string_view name);
@@ -176,6 +184,8 @@ class Producer : public Sink {
   const Slab* singles_slab_ = nullptr;
   size_t singles_group_ = 0;
   size_t unserved_ = 0;                        // messages sent one by one since reports were served
+  int64_t unserved_bytes_ = 0;
+  size_t last_group_ = 0;                      // of add_message
   std::vector<rk::Message> batch_;             // of one group; those from batch_from_ on are not yet with librdkafka
   size_t batch_from_ = 0;
   int64_t batch_bytes_ = 0;

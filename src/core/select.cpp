@@ -181,22 +181,21 @@ void Selector::judged(const std::vector<Verdict>& verdicts, int64_t from, int64_
   const auto first = std::lower_bound(verdicts.begin(), verdicts.end(), from, below);
   const auto last = std::lower_bound(first, verdicts.end(), to, below);
   bool repeated = false;
+  out.skipped = pass == Pass::inserts ? 0 : to - from;
   const auto one_sign = [&](bool deletes) {
     for (auto v = first; v != last; ++v) {
+      if (pass != Pass::inserts && deletes) out.skipped -= rows_of(v->bits);
       if (((v->bits & delete_bit) != 0) != deletes) continue;
       if (v->copies > options_.most_copies) refuse_weight(v->row, deletes, v->copies);
       out.entries.push_back(v->row | v->bits);
       out.repeats.push_back(v->copies);
+      out.rows += rows_of(v->bits);
       repeated = repeated || v->copies != 1;
     }
   };
-  if (pass != Pass::inserts) {
-    one_sign(true);
-    out.skipped = to - from - (last - first);
-  }
+  if (pass != Pass::inserts) one_sign(true);
   if (pass != Pass::deletes) one_sign(false);
   if (!repeated) out.repeats.clear();
-  out.rows = static_cast<int64_t>(out.entries.size());
 }
 
 int32_t Selector::partition_at(const Array& block, uint32_t entry, int32_t sticky) {

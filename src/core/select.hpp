@@ -68,7 +68,7 @@ struct Selection {
 // What is to be sent of one row of a piece, where that does not depend on the row alone; see consolidate.hpp.
 struct Verdict {
   uint32_t row;
-  uint32_t bits;    // delete_bit, update_bit
+  uint32_t bits;    // delete_bit, update_bit, pair_bit
   uint64_t copies;
 };
 

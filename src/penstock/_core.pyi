@@ -33,6 +33,8 @@ RowFailure: TypeAlias = tuple[int, str, str]
 ChunkResult: TypeAlias = tuple[int, list[PartitionAck], list[ErrorCount], int, RowFailure | None]
 # (partition or -1, key, value, headers without the static ones, timestamp in ms or 0, topic or "" for the usual one)
 Message: TypeAlias = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], int, str]
+# (group, key, value, headers, rows whose last event is in it, whether the last row goes on in the next message)
+EncodedMessage: TypeAlias = tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]], int, bool]
 # (worker, first group, number of groups, rows, copies of rows)
 Share: TypeAlias = tuple[int, int, int, int, int]
 # (syslog level, facility, text)
@@ -203,6 +205,7 @@ class Selector:
     partitions        0: none is named, all rows are one group of partition -1
     topic_column      -1: none; else no partition is named, and rows of one topic and key are one worker's
     topics            why a name that the topic column holds is refused, empty when it is not; asked once for each
+    no_deletes        why the first delete is refused as a row that cannot be taken; empty: deletes are taken
     """
 
     def __init__(
@@ -221,6 +224,7 @@ class Selector:
         after_column: int = -1,
         pair_updates: bool = False,
         most_copies: int = 1000000,
+        no_deletes: str = "",
     ) -> None: ...
     def select(
         self, piece: Piece, first: int, end: int, which: str, sticky: int, verdicts: Verdicts | None = None
@@ -245,6 +249,7 @@ class ChangeReader:
 
     row_columns  what makes a row what it is; in one order for all readers of a Consolidator
     key_columns  of the index; () without one
+    pairs        with an index an update keeps its old row, where that is the -U right before its +U
     """
 
     def __init__(
@@ -255,6 +260,7 @@ class ChangeReader:
         change_column: int,
         row_columns: Sequence[int],
         key_columns: Sequence[int],
+        pairs: bool = False,
     ) -> None: ...
 
 class Verdicts:
@@ -262,7 +268,10 @@ class Verdicts:
 
     def __len__(self) -> int: ...
     def rows(self) -> list[tuple[int, int, int]]:
-        """Return (row, bits, copies) of each; bits: 1 << 31 a delete, 1 << 30 an update, 0 an insert."""
+        """Return (row, bits, copies) of each.
+
+        bits    1 << 31 a delete, 1 << 30 an update (with 1 << 29: of the row before it), 0 an insert
+        """
 
 class Consolidator:
     """Adds the changes of many rows up, and tells what is left of each row or, with an index, of each key.
@@ -301,6 +310,33 @@ class Packer:
     def measure(self, arena: int, place: Place) -> tuple[int, int, int]:
         """Encode and pack the chunk and drop what comes of it: (messages, rows, bytes). RowError as collect."""
 
+class Exporter:
+    """The rows of a chunk as Arrow arrays of plain layout: dictionaries, run ends and views as their values.
+
+    columns  which of the schema's, in order
+    table    as Parquet has them: text as utf8, bytes as large_binary, lists as large_list, UUIDs as their text
+    Counted in events, group by group: a row of weight n is n events in a row.
+    """
+
+    def __init__(self, schema: Schema, columns: Sequence[int], table: bool) -> None: ...
+    def open(self, arena: int, place: Place) -> list[tuple[int, int]]:
+        """Turn to this chunk: (partition, events) of each group. It must lie there until the last array is gone."""
+
+    def array(self, group: int, first: int, end: int) -> object:
+        """Export events first..end as an `arrow_array` capsule, a struct of the columns, without a copy where possible.
+
+        RowError for a row that holds text which is not UTF-8, OverflowError where 32-bit offsets do not reach.
+        """
+
+    def rows_ended(self, group: int, first: int, end: int) -> tuple[int, bool]:
+        """Return the rows whose last event is one of first..end, and whether the last row goes on behind them."""
+
+    def row(self, group: int, event: int) -> int:
+        """Return the row of an event, as the block counts it."""
+
+    def changes(self, group: int, first: int, end: int) -> bytes:
+        """Return what each event is: 0 an insert, 1 a delete, 2 an update."""
+
 class Producer:
     """One librdkafka producer: messages go in without a copy, reports are counted per chunk, a full queue means wait.
 
@@ -330,6 +366,9 @@ class Producer:
 
         The chunk may leave the arena then. A row that cannot be encoded ends the chunk and is told by poll.
         """
+
+    def produce_messages(self, id: int, arena: int, place: Place, messages: Iterable[EncodedMessage]) -> None:
+        """Send a chunk whose messages the iterable encodes; bytes are copied, RowError ends the chunk as in produce."""
 
     def poll(self, timeout_ms: int) -> list[ChunkResult]:
         """Serve reports for up to timeout_ms; the chunks whose messages all have theirs now, as they completed."""

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["Consolidation", "Rows", "paired"]
 
 
+# A batch of one row takes about a kilobyte by itself: so many are laid together before there are more.
+_MOST_PIECES = 256
+
+
 class Rows(NamedTuple):
     """A piece with what is to be known of it.
 
@@ -49,9 +53,13 @@ class Rows(NamedTuple):
 
 @dataclass
 class _Held:
-    """Pieces of one plan that will be one."""
+    """Pieces of one plan that will be one.
+
+    dictionaries  columns whose dictionaries must be equal for that; None: they cannot be told, so it stays one piece
+    """
 
     plan: Plan
+    dictionaries: list[int] | None
     pieces: list[pa.RecordBatch] = field(default_factory=list)
     origins: list[tuple[int, str, int]] = field(default_factory=list)
     rows: int = 0
@@ -75,12 +83,13 @@ class Consolidation:
         relation = self._config.writer.relation.name or self._config.topic
         self._consolidator = _core.Consolidator(*(("", "") if index is None else (index[0], relation)))
         self._held: list[_Held] = []
+        self._bytes = 0
         self._since: float | None = None  # when the oldest row came
 
     @property
     def size(self) -> int:
         """Bytes that are held, those of the hash tables included."""
-        return sum(held.size for held in self._held) + (self._consolidator.nbytes if self._held else 0)
+        return self._bytes + (self._consolidator.nbytes if self._held else 0)
 
     def add(self, plan: Plan, batch: Batch) -> Iterator[int]:
         """Hash and hold the rows of a batch, yielding the number of rows of each piece before it is looked at.
@@ -88,7 +97,7 @@ class Consolidation:
         Raises EncodeError for a row whose change cannot be read
         """
         at = batch.first_row
-        for piece in batch.pieces():
+        for piece in paired(plan, batch.pieces()):
             yield piece.num_rows
             if self._since is None:
                 self._since = time.monotonic()
@@ -97,12 +106,13 @@ class Consolidation:
 
     def _hold(self, plan: Plan, piece: pa.RecordBatch, origin: str, first_row: int, *, borrowed: bool) -> None:
         if self._buffered and borrowed:
-            piece = _own(piece)
+            piece, size = _own(piece)
             plan = self._planner.plan(piece.schema, snapshot=plan.snapshot)
-        size = bytes_of(piece)
+        else:
+            size = bytes_of(piece)
         held = self._held[-1] if self._held else None
         if held is None or not _fits(held, plan, piece, size):
-            held = _Held(plan)
+            held = _Held(plan, _dictionaries(piece.schema))
             self._held.append(held)
         try:
             self._consolidator.add(_reader(plan), plan.read(piece), len(self._held) - 1, held.rows)
@@ -113,6 +123,12 @@ class Consolidation:
         held.origins.append((held.rows, origin, first_row))
         held.rows += piece.num_rows
         held.size += size
+        self._bytes += size
+        if len(held.pieces) == _MOST_PIECES:
+            held.pieces = [_whole(held.pieces)]
+            size = bytes_of(held.pieces[0])
+            self._bytes += size - held.size
+            held.size = size
 
     def full(self) -> bool:
         """Say whether it is time to send for what is held: always with an index alone, else by rows and by bytes."""
@@ -185,11 +201,15 @@ def _fits(held: _Held, plan: Plan, piece: pa.RecordBatch, size: int) -> bool:
     if held.plan is not plan or held.rows + piece.num_rows > ROWS_PER_PIECE or held.size + size > PIECE_BYTES:
         return False
     # Dictionaries that differ would have to be made one, and that may need wider indices than their type has.
-    return all(
-        not _has_dictionary(column.type)
-        or (pa.types.is_dictionary(column.type) and column.dictionary.equals(before.dictionary))
-        for column, before in zip(piece.columns, held.pieces[-1].columns, strict=True)
+    before = held.pieces[-1]
+    return held.dictionaries is not None and all(
+        piece.column(at).dictionary.equals(before.column(at).dictionary) for at in held.dictionaries
     )
+
+
+def _dictionaries(schema: pa.Schema) -> list[int] | None:
+    found = [at for at, column in enumerate(schema) if _has_dictionary(column.type)]
+    return found if all(pa.types.is_dictionary(schema.field(at).type) for at in found) else None
 
 
 def _has_dictionary(kind: pa.DataType) -> bool:
@@ -210,8 +230,11 @@ def _whole(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
     return whole
 
 
-def _own(piece: pa.RecordBatch) -> pa.RecordBatch:
-    """Copy all of a piece, dictionaries included, into memory of its own: as an IPC stream that is read in place."""
+def _own(piece: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+    """Copy all of a piece, dictionaries included, into memory of its own: as an IPC stream that is read in place.
+
+    Returns it with the bytes that it takes
+    """
     schema = piece.schema
     for at, column in enumerate(schema):
         # A view refers to all of the frame that it is a slice of, and that would be copied with it.
@@ -223,4 +246,5 @@ def _own(piece: pa.RecordBatch) -> pa.RecordBatch:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
         writer.write_batch(piece)
-    return pa.ipc.open_stream(sink.getvalue()).read_next_batch()
+    memory = sink.getvalue()
+    return pa.ipc.open_stream(memory).read_next_batch(), memory.size

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from penstock import _core
 from penstock.changes import Changes, find_changes, find_identity, find_index_columns
 from penstock.columns import find_column
-from penstock.config import JsonFormat
+from penstock.config import AvroFormat, JsonFormat
 from penstock.errors import ConfigError
 from penstock.fields import AllowedTopics, columns_left_out, find_fields
 from penstock.formats import Context, plan_form
@@ -48,7 +48,7 @@ class Plan:
         partitions: int,
         workers: int,
         *,
-        stream_id: int,
+        stream_id: int = 0,
         snapshot: bool = False,
         registry: Registry | None = None,
     ) -> None:
@@ -61,8 +61,8 @@ class Plan:
         self.changes: Changes = find_changes(schema, writer, snapshot=snapshot)
         self.index = find_index_columns(schema, config)
         self._refuse_index()
-        if self.changes.mode == "images" and not isinstance(config.format, JsonFormat):
-            raise ConfigError("before_column and after_column go with format json and update_format debezium")
+        if self.changes.mode == "images" and not isinstance(config.format, (AvroFormat, JsonFormat)):
+            raise ConfigError("before_column and after_column go with update_format debezium of json and avro")
         self.placement: Placement = find_placement(schema, self.core, writer)
         key = find_key(schema, self.core, writer)
         fields = find_fields(schema, self.core, writer, self.placement.partition_column)
@@ -100,6 +100,7 @@ class Plan:
             after_column=self.changes.after,
             pair_updates=self.pairs,
             most_copies=_MOST_COPIES if weighted else config.writer.max_weight,
+            no_deletes=form.no_deletes,
         )
         self.reader = self._make_reader() if self.index or config.enable_output_buffer else None
 
@@ -122,6 +123,7 @@ class Plan:
                 self._schema, self.core, self._config, {*self._columns, *(self._fields - {-1}), *keys, *self.index}
             ),
             key_columns=self.index,
+            pairs=self.pairs,
         )
 
     @property

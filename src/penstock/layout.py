@@ -18,6 +18,7 @@ __all__ = [
     "AvroLayout",
     "AvroNode",
     "BigEndianKey",
+    "ColumnarLayout",
     "CsvLayout",
     "FieldsLayout",
     "FormatLayout",
@@ -142,6 +143,28 @@ class CsvLayout(msgspec.Struct, array_like=True, frozen=True, tag="csv"):
     nested_json: bool
 
 
+class ColumnarLayout(msgspec.Struct, array_like=True, frozen=True, tag="columnar"):
+    """Messages that pyarrow, or a function of the user's, makes from whole batches in the worker (batches.py).
+
+    columns        which are written, in order
+    exported       these columns as the core exports them, a schema in Arrow's IPC form
+    written        the same as the message has them
+    table          exported in the layouts of Parquet's table: one for all text, all bytes, all lists
+    records        most events in one message; python: in one call
+    encoder        python: "module:function"
+    takes_changes  it takes a second argument, which says what each row is
+    """
+
+    form: Literal["parquet", "arrow", "python"]
+    columns: tuple[int, ...]
+    exported: bytes
+    written: bytes
+    table: bool
+    records: int
+    encoder: str = ""
+    takes_changes: bool = False
+
+
 class ProtobufField(msgspec.Struct, array_like=True, frozen=True):
     """One field of a Protobuf message, and where its values are.
 
@@ -201,7 +224,7 @@ class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian
     columns: tuple[int, ...]
 
 
-FormatLayout = JsonLayout | CsvLayout | AvroLayout | ProtobufLayout
+FormatLayout = JsonLayout | CsvLayout | AvroLayout | ProtobufLayout | ColumnarLayout
 KeyLayout = JsonKey | RawKey | AvroKey | BigEndianKey
 
 

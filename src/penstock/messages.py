@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from penstock import _core
 from penstock import config as configuration
+from penstock.batches import BatchEncoder
 from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import row_error
 from penstock.encode import Plan, Planner
 from penstock.errors import ConfigError
-from penstock.layout import make_packer
+from penstock.layout import ColumnarLayout, make_packer
 from penstock.registry import open_registry
 from penstock.source import open_source
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from penstock.config import Config
+    from penstock.layout import Layout
     from penstock.source import Source
     from penstock.source.batch import Batch
 
@@ -36,7 +38,7 @@ class Message(msgspec.Struct, frozen=True):
     """One message as Kafka would get it.
 
     batch      counts from 0
-    partition  None unless partitions were asked for
+    partition  None unless partitions were asked for, and where librdkafka will choose it (topic_column)
     timestamp  milliseconds since 1970, where a column gives it; None: the time of sending
     """
 
@@ -149,8 +151,12 @@ def _messages(plan: Plan, rows: Rows, sticky: int, sequence: list[int]) -> Itera
     place = (position, 0, entries, repeats, groups, sum(share[2] for share in shares), sequence[0])
     sequence[0] += sum(share[3] if plan.layout.packing.weighted else share[4] for share in shares)
     try:
-        yield from make_packer(plan.layout).collect(arena, place)
+        yield from _encoder(plan.layout).collect(arena, place)
     except _core.RowError as error:
-        yield from error.messages
+        yield from getattr(error, "messages", ())  # a BatchEncoder has yielded them already
         row, column, text = error.args
-        raise row_error(rows.origin, rows.first_row + row, column, text) from None
+        raise row_error(rows.origin, rows.first_row + row, column, text) from error.__cause__
+
+
+def _encoder(layout: Layout) -> _core.Packer | BatchEncoder:
+    return BatchEncoder(layout, layout.format) if isinstance(layout.format, ColumnarLayout) else make_packer(layout)

@@ -1,7 +1,8 @@
 """worker: take a chunk, encode it, produce it, and send back a plain ack. No policy here.
 
 Run as a process of its own (`main`), or inside the calling process with workers=0 (`Work` alone). As a process it
-imports the core and the control messages and nothing heavier: it is ready about 50 ms after it was started.
+imports the core and the control messages and nothing heavier: it is ready about 50 ms after it was started. Only the
+formats that pyarrow or a plug-in writes bring more, with their first chunk (batches.py).
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from penstock import _core, control
-from penstock.layout import Layout, make_packer
+from penstock.layout import ColumnarLayout, Layout, make_packer
 from penstock.produce import connect, make_producer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from penstock.batches import BatchEncoder
 
 __all__ = ["Work", "main"]
 
@@ -44,6 +47,7 @@ class Work:
         self._start = start
         self._arena = arena
         self._packers: dict[int, _core.Packer] = {}
+        self._batch_encoders: dict[int, BatchEncoder] = {}
         self._producer: _core.Producer | None = None
         self._check_signals = check_signals
         self._failing = False
@@ -67,7 +71,16 @@ class Work:
         """Do what the message says; returns when the last message of a chunk is in librdkafka's queue."""
         if isinstance(message, control.LayoutPlace):
             encoded = _core.read_bytes(self._arena, message.position, message.size)
-            self._packers[message.layout] = make_packer(msgspec.msgpack.decode(encoded, type=Layout))
+            layout = msgspec.msgpack.decode(encoded, type=Layout)
+            if isinstance(layout.format, ColumnarLayout):
+                from penstock.batches import BatchEncoder  # noqa: PLC0415 - brings pyarrow, which no other format needs
+
+                self._batch_encoders[message.layout] = BatchEncoder(layout, layout.format)
+            else:
+                self._packers[message.layout] = make_packer(layout)
+        elif isinstance(message, control.Deal) and message.layout in self._batch_encoders:
+            made = self._batch_encoders[message.layout].messages(self._arena, message.place)
+            self.producer.produce_messages(message.chunk, self._arena, message.place, made)
         elif isinstance(message, control.Deal):
             self.producer.produce(message.chunk, self._packers[message.layout], self._arena, message.place)
 

@@ -25,6 +25,7 @@ from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import Coordinator
 from penstock.encode import Planner
 from penstock.errors import DeliveryError, EncodeError, InternalError, PenstockError, SourceError, WriterClosed
+from penstock.formats import check_format
 from penstock.registry import open_registry
 from penstock.source import Source, open_source
 from penstock.source.batch import ROWS_PER_PIECE, check_same_columns
@@ -84,6 +85,7 @@ class Writer:
         self._open = False
         # The columns are checked before any process is started, and their schemas get their ids; the partitions do not
         # matter to that.
+        check_format(config)
         registry = open_registry(config)
         if schema is not None:
             Planner(config, 0, 1, registry).plan(schema)

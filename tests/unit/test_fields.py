@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
+import signal
 import uuid
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -19,6 +21,9 @@ import strategies
 from compare import stream
 from oracles import NoForm
 from penstock import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MS = 1_700_000_000_000  # 2023-11-14
 
@@ -273,6 +278,40 @@ def test_headers_count_towards_the_size_of_a_message():
                 list(penstock.preview(batch, **more))
 
 
+# ---- formats --------------------------------------------------------------------------------------------------------
+
+FORMATS: list[tuple[str, dict[str, Any]]] = [
+    ("json", {}),
+    ("json", {"array": True}),
+    ("json", {"update_format": "debezium"}),
+    ("json", {"update_format": "debezium", "key_fields": ["id"]}),
+    ("json", {"update_format": "redis", "key_fields": ["id"]}),
+    ("json", {"update_format": "upsert", "key_fields": ["id"]}),
+    ("json", {"update_format": "weighted"}),
+    ("json", {"update_format": "raw"}),
+    ("csv", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "config"), FORMATS)
+def test_fields_beside_every_format(name, config):
+    """Each row is its own message, with the key and the value that it has without any fields of its own."""
+    rows = pa.record_batch({"id": [1, 2], "v": ["a", None]})
+    batch = rows.append_column("h", pa.array(["x", None])).append_column("to", pa.array(["a", "b"]))
+    batch = batch.append_column("at", pa.array([MS, None], pa.timestamp("ms")))
+    plain = {"name": name, "config": {**config, "buffer_size_records": 1}}
+    expected = list(penstock.preview(rows, format=plain))
+    made = list(
+        penstock.preview(
+            batch, format={"name": name, "config": config}, header_columns="h", timestamp_column="at",
+            topic_column="to", topics="a,b",
+        )
+    )  # fmt: skip
+    assert [(m.key, m.value) for m in made] == [(m.key, m.value) for m in expected]
+    assert [m.headers[:1] for m in made] == [(("h", b"x"),), (("h", None),)]
+    assert [(m.topic, m.timestamp) for m in made] == [("a", MS), ("b", None)]
+
+
 # ---- settings -------------------------------------------------------------------------------------------------------
 
 
@@ -437,6 +476,37 @@ def test_some_rows_with_headers_some_without(mock):
     in_order = sorted(got, key=lambda m: m.offset())
     assert [json.loads(m.value())["insert"]["n"] for m in in_order] == list(range(rows))
     assert [m.headers() for m in in_order] == [[("n", b"%d" % n)] if n % 17 == 0 else None for n in range(rows)]
+
+
+@contextlib.contextmanager
+def ctrl_c(seconds: float) -> Iterator[None]:
+    """Raise KeyboardInterrupt in the main thread after so long."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ctrl_c_amid_messages_with_headers(mock, workers):
+    """Every row that was taken is acknowledged, failed or unknown; the message under way is counted once."""
+    batch = pa.record_batch({"i": range(65536), "h": ["x" * 20] * 65536})
+    writer = penstock.open(
+        topic="orders", bootstrap_servers=mock.bootstrap_servers, workers=workers, header_columns="h", key="i",
+        memory_bytes=8 << 20, shutdown_timeout_secs=0.5,
+    )  # fmt: skip
+    mock.set_rtt(3000)
+    with pytest.raises(KeyboardInterrupt) as caught, ctrl_c(0.5):
+        for _ in range(1000):
+            writer.write(batch)
+    mock.set_rtt(0)
+    report = caught.value.report
+    taken = writer.statistics().rows_taken
+    assert taken > 0
+    assert report.rows + report.failed_rows + report.unknown_rows == taken
 
 
 def test_a_broker_that_refuses_rows_with_headers(mock):

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 
 import penstock
 import strategies
-from penstock import _core
+from penstock import _core, messages
+from penstock.config import load
+from penstock.encode import Planner
+from penstock.source import Source
+from penstock.source.batch import Batch
+from readback import read_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -335,6 +340,34 @@ def test_names_fold(quoted):
     assert [verb for verb, _ in made] == (["insert"] if quoted == '"K"' else ["delete", "insert"])
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3, 20])
+def test_both_images(cut):
+    """An update keeps its old row where that is the -U right before its +U, and both rows are in the one event."""
+    rows = [
+        ("-U", 1, "a"),
+        ("+U", 1, "b"),
+        ("-U", 2, "a"),
+        ("D", 3, "x"),
+        ("+U", 2, "b"),
+        ("U", 4, "c"),
+        ("-U", 5, "a"),
+        ("+U", 6, "b"),
+    ]
+    batch = pa.RecordBatch.from_pylist([dict(zip(("op", "k", "v"), row, strict=True)) for row in rows])
+    cuts = [batch.slice(start, cut) for start in range(0, len(rows), cut)]
+    source = Source(batch.schema, None, lambda: iter([Batch(batch.schema, "log", 0, lambda: iter(cuts))]), lambda: None)
+    config = load(
+        for_preview=True, topic="t", op_column="op", schemas=False, **KEYED,
+        format={"name": "json", "config": {"update_format": "debezium", "key_fields": ["k"]}},
+    )  # fmt: skip
+    made = messages._preview(source, Planner(config, 0, 1), config, 1)
+    payloads = [json.loads(m.value)["payload"] for m in made]
+    found = [(p["op"], (p.get("before") or {}).get("v"), (p.get("after") or {}).get("v")) for p in payloads]
+    assert sorted(found, key=str) == [
+        ("c", None, "b"), ("d", "a", None), ("d", "x", None), ("u", "a", "b"), ("u", None, "b"), ("u", None, "c"),
+    ]  # fmt: skip
+
+
 def test_ops():
     """In a log an upsert takes the place of what its key had, and a -U with its +U changes a row."""
     batch = pa.record_batch(
@@ -432,3 +465,63 @@ def test_non_unique_keys(batch, said):
     """test_non_unique_keys_*: what the connector's error contains."""
     with pytest.raises(penstock.EncodeError, match=said):
         golden(batch)
+
+
+# ---- the writer -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_written(mock, workers):
+    """What is written is what preview shows; merged rows are skipped, and changes of a key arrive in order."""
+    log = [
+        changes(*((k, str(n), -1) for k in range(40) if n), *((k, str(n + 1), 1) for k in range(40))) for n in range(5)
+    ]
+    settings = {"weight_column": "w", **KEYED}
+    with penstock.open(topic="orders", bootstrap_servers=mock.bootstrap_servers, workers=workers, **settings) as writer:
+        for batch in log:
+            writer.write(batch)
+        writer.write(changes((1, "x", 1), (1, "x", -1)))
+        report = writer.flush()
+    given_rows = sum(batch.num_rows for batch in log) + 2
+    assert (report.rows, report.skipped_rows) == (200, given_rows - 200)
+    found: dict[int, list[str]] = {}
+    for message in read_topic(mock.bootstrap_servers, "orders").messages:
+        for line in message.value.splitlines():
+            ((verb, row),) = json.loads(line).items()
+            assert verb == "insert"
+            found.setdefault(row["k"], []).append(row["v"])
+    assert found == {k: ["1", "2", "3", "4", "5"] for k in range(40)}
+    shown = [row for _, row in events(log, **settings)]
+    assert Counter((row["k"], row["v"]) for row in shown) == Counter((k, v) for k, vs in found.items() for v in vs)
+
+
+def test_nothing_of_a_contradictory_batch_is_sent(mock):
+    """All rows of the batch have failed; those of batches before are sent."""
+    writer = penstock.open(
+        topic="orders", bootstrap_servers=mock.bootstrap_servers, workers=0, weight_column="w", **KEYED
+    )
+    writer.write(changes((1, "a", 1)))
+    with pytest.raises(penstock.EncodeError, match="Multiple new values") as caught:
+        writer.write(changes((2, "a", 1), (3, "a", 1), (3, "b", 1)))
+    report = caught.value.report
+    assert (report.rows, report.failed_rows, report.skipped_rows, report.unknown_rows) == (1, 3, 0, 0)
+
+
+def test_a_broken_file(mock):
+    """Rows read before a file turned out to be broken are sent, as without an index; the writer stays open."""
+    good = changes(*((n, "a", 1) for n in range(70_000)))
+
+    def half() -> Iterator[pa.RecordBatch]:
+        yield good.slice(0, 65_536)
+        raise penstock.SourceError("f: cannot be read after row 65536")
+
+    broken = Batch(good.schema, "f", 0, half)
+    source = Source(good.schema, None, lambda: iter([broken]), lambda: None)
+    writer = penstock.open(
+        topic="orders", bootstrap_servers=mock.bootstrap_servers, workers=0, weight_column="w", **KEYED
+    )
+    with pytest.raises(penstock.SourceError):
+        writer._write_source(source, None)
+    writer.write(changes((0, "b", 1)))
+    assert writer.flush().rows == 65_537
+    writer.close()

@@ -207,6 +207,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("weighted", {}, {"key_fields": ["id"]}, "key_fields"),
     ("redis", {}, {"key_fields": []}, "empty"),
     ("redis", {}, {"key_fields": ["nope"]}, "nope"),
+    ("redis", {}, {"key_fields": ["id", "id"]}, "twice"),
     ("debezium", {}, {"key_fields": ['"ID"']}, '"id"'),
     ("redis", {}, {}, "key_fields"),
     ("redis", {"key": ["id"]}, {"key_fields": ["id"]}, "both"),
@@ -246,5 +247,6 @@ def test_refused_columns():
         with pytest.raises(penstock.SchemaError, match="two columns"):
             penstock.preview(twins, config=config(update_format))
     left_out = pa.record_batch({"id": [1], "gone": pa.array([1], pa.duration("s"))})
-    with pytest.raises(penstock.SchemaError, match="duration"):
-        penstock.preview(left_out, config=config("redis", {"key_in_value": False}, key_fields=["gone"]))
+    for update_format in ("redis", "upsert", "debezium"):
+        with pytest.raises(penstock.SchemaError, match="duration"):
+            penstock.preview(left_out, config=config(update_format, {"key_in_value": False}, key_fields=["gone"]))

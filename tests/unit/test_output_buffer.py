@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 import penstock
 import strategies
 from penstock import consolidate
+from penstock.config import load
+from penstock.encode import Planner
+from penstock.source.batch import Batch
 from readback import read_topic
 
 if TYPE_CHECKING:
@@ -114,8 +117,11 @@ def test_any_columns(batches):
     """Whatever the columns are: what is held and sent is what would be sent at once, and what is undone is not."""
     plain = [m.value for m in penstock.preview(batches, topic="t")]
     held = [m.value for m in penstock.preview(batches, topic="t", enable_output_buffer=True)]
-    lines = [line for value in plain for line in value.splitlines()]
-    assert set(lines) == {line for value in held for line in value.splitlines()}
+    # 0.0 and -0.0 are one value, and the first of them is what is written
+    one_zero = [
+        {line.replace(b"-0.0", b"0.0") for value in made for line in value.splitlines()} for made in (plain, held)
+    ]
+    assert one_zero[0] == one_zero[1]
 
 
 # ---- when -----------------------------------------------------------------------------------------------------------
@@ -169,6 +175,21 @@ def test_flushed_by_memory(mock):
     assert read(mock) == []
 
 
+def test_small_batches_are_laid_together():
+    """Thousands of batches of one row take no more memory than their rows do, and become messages as one batch."""
+    config = load(for_preview=True, topic="t", **BUFFERED)
+    planner = Planner(config, 0, 1)
+    held = consolidate.Consolidation(config, planner)
+    for n in range(3000):
+        batch = changes((n, "a", 1))
+        plan = planner.plan(batch.schema)
+        list(held.add(plan, Batch(SCHEMA, "batch", n, lambda batch=batch: iter([batch]), borrowed=True)))
+    assert held.size < 1 << 20
+    ((_, rows),) = held.finish()
+    assert rows.piece.num_rows == 3000
+    assert rows.origin.find(2999) == ("batch", 2999)
+
+
 def test_flush_and_close(mock):
     """flush sends what is held, and so does closing."""
     with opened(mock) as writer:
@@ -216,10 +237,10 @@ def test_own_copies_everything():
     frame = pa.record_batch(
         {"v": pa.array(["a text that does not fit a view"] * 100_000, pa.string_view()), "n": range(100_000)}
     )
-    copy = consolidate._own(frame.slice(70_000, 10))
+    copy, size = consolidate._own(frame.slice(70_000, 10))
     assert copy.num_rows == 10
     assert copy["v"].to_pylist() == frame["v"].slice(70_000, 10).to_pylist()
-    assert copy.get_total_buffer_size() < 10_000
+    assert copy.get_total_buffer_size() <= size < 10_000
 
 
 # ---- errors and counts ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config import AvroFormat, CsvFormat, JsonFormat, ProtobufFormat
+from penstock.config import ArrowFormat, AvroFormat, CsvFormat, JsonFormat, ParquetFormat, ProtobufFormat, PythonFormat
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from penstock.layout import FormatLayout, KeyLayout, Packing
     from penstock.registry import Registry
 
-__all__ = ["Context", "Form", "plan_form"]
+__all__ = ["Context", "Form", "check_format", "plan_form"]
 
 
 class Context(NamedTuple):
@@ -44,14 +44,16 @@ class Context(NamedTuple):
 class Form(NamedTuple):
     """What a format makes of a schema.
 
-    key    the key that the format itself prescribes, None: the settings' own
-    pairs  it has an event for an update: a -U and its +U become one
+    pairs       it has an event for an update: a -U and its +U become one
+    key         the key that the format itself prescribes, None: the settings' own
+    no_deletes  why the format cannot hold a delete, as the error at the row says it; empty: it can
     """
 
     layout: FormatLayout
     packing: Packing
     key: KeyLayout | None = None
     pairs: bool = False
+    no_deletes: str = ""
 
 
 def plan_form(context: Context) -> Form:
@@ -64,10 +66,21 @@ def plan_form(context: Context) -> Form:
     return made
 
 
+def check_format(config: Config) -> None:
+    """Refuse, before any process and without a schema, what the configured format cannot do: ConfigError."""
+    if type(config.format) in _CHECKED:
+        import_module(f"penstock.formats.{_MODULES[type(config.format)]}").check(config)
+
+
 # Each module has plan(context) -> Form; imported when its format is first asked for.
 _MODULES: Final[dict[type, str]] = {
     JsonFormat: "json",
     CsvFormat: "csv",
     AvroFormat: "avro",
+    ParquetFormat: "columnar",
+    ArrowFormat: "columnar",
+    PythonFormat: "plugin",
     ProtobufFormat: "protobuf",
 }
+# Those that have check(config) too.
+_CHECKED: Final = {ParquetFormat, ArrowFormat, PythonFormat}

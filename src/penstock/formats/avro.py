@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from penstock import _core
-from penstock.columns import find_connector_column
+from penstock.changes import find_index_columns
 from penstock.config import AvroFormat
 from penstock.config.connector import parse_json
 from penstock.errors import ConfigError
@@ -20,7 +20,7 @@ from penstock.formats.avro_schema import AvroType, Name, Style, compact, generat
 from penstock.formats.debezium import find_images
 from penstock.keys import key_columns
 from penstock.layout import AvroKey, AvroLayout, AvroNode, Packing
-from penstock.names import did_you_mean, shown
+from penstock.names import shown
 from penstock.registry import subjects
 
 if TYPE_CHECKING:
@@ -53,8 +53,12 @@ class Record(NamedTuple):
 def plan(context: Context) -> Form:
     """Make the layout; ConfigError or SchemaError for what cannot be written, before the first row."""
     form = _format(context)
-    index = find_index(context)
+    index = _index(context)
     check(form, index is not None)
+    if context.changes.mode == "images" and form.update_format != "debezium":
+        raise ConfigError(
+            f'before_column goes with update_format debezium, found "{form.update_format}"; change one of them'
+        )
     style = Style(context.config.writer.avro_uuid, context.config.writer.avro_defaults)
     value_record = (
         _envelope(context, form, style) if form.update_format == "debezium" else _row(context, form, index, style)
@@ -71,10 +75,11 @@ def plan(context: Context) -> Form:
         tombstones=form.update_format == "confluent_jdbc",
     )
     packing = Packing("bare", 1, tombstones=form.update_format == "debezium" and context.config.writer.tombstones)
+    pairs = form.update_format == "debezium"
     if key_record is None:
-        return Form(layout, packing)
+        return Form(layout, packing, pairs=pairs)
     # Without an index the key is, byte for byte, the value's message: its schema's id too, whatever the key's would be.
-    return Form(layout, packing, AvroKey(key_record.node, _prefix(form, value_id if whole_value else key_id)))
+    return Form(layout, packing, AvroKey(key_record.node, _prefix(form, value_id if whole_value else key_id)), pairs)
 
 
 def check(form: AvroFormat, indexed: bool) -> None:  # noqa: FBT001 - the one fact that matters
@@ -191,19 +196,9 @@ def _key_record(context: Context, form: AvroFormat, index: Index | None, style: 
     return None
 
 
-def find_index(context: Context) -> Index | None:
-    """Return the index that the configuration names, None where it names none."""
-    wanted = context.config.index
-    if wanted is None:
-        return None
-    indexes = context.config.writer.relation.indexes
-    folded = wanted[1:-1] if len(wanted) > 1 and wanted[0] == wanted[-1] == '"' else wanted.lower()
-    name = next((name for name in (folded, wanted) if name in indexes), None)
-    if name is None:
-        hint = did_you_mean(wanted, indexes) or "; name its columns in writer.relation.indexes"
-        raise ConfigError(f"index: there is no index {shown(wanted)}{hint}")
-    setting = f"writer.relation.indexes.{name}"
-    return Index(name, tuple(find_connector_column(context.schema, column, setting) for column in indexes[name]))
+def _index(context: Context) -> Index | None:
+    named = context.config.index_columns
+    return None if named is None else Index(named[0], find_index_columns(context.schema, context.config))
 
 
 # ---- debezium -------------------------------------------------------------------------------------------------------
@@ -242,18 +237,15 @@ def _envelope(context: Context, form: AvroFormat, style: Style) -> Record:
             *now,
         ],
     )
-    letters = b"cud"
+    more["op"] = AvroNode("change", data=b"cud")
     if images is None:
         node = _matched(context, columns, row).node
         more["before"] = AvroNode("before", null_branch=_NULL_FIRST, children=node.children)
         more["after"] = AvroNode("after", null_branch=_NULL_FIRST, children=node.children)
-        more["op"] = AvroNode("change", data=letters)
     else:
         for name, column in zip(("before", "after"), images, strict=True):
             node = _matched(context, _fields(column), row).node
             more[name] = AvroNode("record", column.at, _NULL_FIRST, children=node.children)
-        places = tuple(AvroNode("null", column.at) for column in images)
-        more["op"] = AvroNode("image_change", data=letters, children=places)
     return _matched(context, [], envelope, Rules(more=more))
 
 

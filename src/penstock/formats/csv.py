@@ -23,7 +23,6 @@ from penstock.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 __all__ = ["plan"]
 
 WEIGHT: Final = "weight"  # of the last column, in the header line
@@ -137,7 +136,7 @@ def _is_nested(column: pa.Field) -> bool:
 
 def _is_list(kind: pa.DataType) -> bool:
     t = pa.types
-    return (
+    return bool(
         t.is_list(kind)
         or t.is_large_list(kind)
         or t.is_list_view(kind)

@@ -32,6 +32,7 @@ __all__ = ["plan"]
 _FLAVORS: Final = {"snowflake": "snowflake", "debezium": "kafka_connect_json_converter"}
 # One event a message, whatever buffer_size_records says: as in the connector, and because each has a key.
 _ALONE: Final = frozenset({"snowflake", "debezium", "redis", "upsert"})
+_KEYED: Final = frozenset({"redis", "upsert"})  # an update is one message: the new row under its key
 _SNOWFLAKE_COLUMNS: Final = ("__action", "__stream_id", "__seq_number")
 _ROW: Final = ("", "row", "")
 _WEIGHTED: Final = ('{"weight":', "weight", ',"data":', "row", "}")
@@ -66,7 +67,7 @@ def plan(context: Context) -> Form:
         images = find_images(context.schema, context.columns, writer, keyed=form.key_fields is not None)
         rows = context.schema if images is None else images.rows
         columns = _value_columns(context, keys) if images is None else tuple(range(len(rows)))
-        _refuse(context, style, columns if images is None else (images.before, images.after))
+        _refuse(context, style, (*columns, *keys) if images is None else (images.before, images.after))
         _refuse_twins(rows, columns)
         if keys and images is not None:
             keys = _find_keys(rows, form)
@@ -84,7 +85,8 @@ def plan(context: Context) -> Form:
         key = JsonKey(keys, style, joined=True)
     elif form.update_format == "upsert" and keys:
         key = JsonKey(tuple(sorted(set(keys))), style)
-    return Form(JsonLayout(columns, insert, delete, insert, insert, style), packing, key, pairs=key is not None)
+    layout = JsonLayout(columns, insert, delete, insert, insert, style)
+    return Form(layout, packing, key, pairs=form.update_format in _KEYED)
 
 
 def make_style(form: JsonFormat, writer: WriterConfig) -> JsonStyle:
@@ -136,9 +138,9 @@ def _check(context: Context, form: JsonFormat, writer: WriterConfig) -> None:
         raise ConfigError(
             "update_format redis needs format.config.key_fields: the columns whose values, joined, are the message key"
         )
-    if update_format == "upsert" and form.key_fields is None and not writer.key:
+    if update_format == "upsert" and form.key_fields is None and not writer.key and context.config.index is None:
         raise ConfigError(
-            "update_format upsert needs a message key: name its columns in format.config.key_fields, or in writer.key"
+            "update_format upsert needs a message key: name its columns in format.config.key_fields, in writer.key, or with an index"
         )
     if update_format == "raw" and context.changes.mode != "inserts":
         raise ConfigError(
