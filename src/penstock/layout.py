@@ -242,8 +242,6 @@ class FieldsLayout(msgspec.Struct, array_like=True, frozen=True):
     tombstone_column: int = -1
 
 
-
-
 class Layout(msgspec.Struct, array_like=True, frozen=True):
     """How the columns of one schema become messages.
 
