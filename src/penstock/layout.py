@@ -224,7 +224,7 @@ class BigEndianKey(msgspec.Struct, array_like=True, frozen=True, tag="big_endian
     columns: tuple[int, ...]
 
 
-FormatLayout = JsonLayout | CsvLayout | AvroLayout | ProtobufLayout | ColumnarLayout
+FormatLayout = JsonLayout | CsvLayout | AvroLayout | ColumnarLayout | ProtobufLayout
 KeyLayout = JsonKey | RawKey | AvroKey | BigEndianKey
 
 

@@ -140,7 +140,8 @@ def _check(context: Context, form: JsonFormat, writer: WriterConfig) -> None:
         )
     if update_format == "upsert" and form.key_fields is None and not writer.key and context.config.index is None:
         raise ConfigError(
-            "update_format upsert needs a message key: name its columns in format.config.key_fields, in writer.key, or with an index"
+            "update_format upsert needs a message key: name its columns in format.config.key_fields, in writer.key, or "
+            "with an index"
         )
     if update_format == "raw" and context.changes.mode != "inserts":
         raise ConfigError(
