@@ -73,6 +73,7 @@ def preview(
         if value is not None and value < least:
             raise ConfigError(f"{name}={value}: it must be at least {least}")
     loaded = configuration.load(config, kafka_options=kafka_options, format=format, for_preview=True, **settings)
+    configuration.log_warnings(loaded)
     opened = open_source(source, input_format=input_format)
     try:
         planner = Planner(loaded, partitions or 0, 1, open_registry(loaded, register=False))

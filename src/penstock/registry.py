@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import httpx
 
     from penstock.config import Config
+    from penstock.config.settings import WriterConfig
 
 __all__ = ["Registry", "open_registry", "subjects"]
 
@@ -35,6 +36,7 @@ _NOT_FOUND: Final = 404
 _REFUSES_SCHEMA: Final = (409, 422)
 _SERVER_ERROR: Final = 500
 _NEEDS_URLS: Final = ("registry_headers", "registry_proxy", "registry_username", "registry_authorization_token")
+_NEEDS_REGISTRY: Final = {"auto_register": True, "check_compatibility": False}
 _LONGEST_SAID: Final = 300
 
 RegistryFormat = AvroFormat | ProtobufFormat
@@ -65,7 +67,7 @@ def open_registry(config: Config, *, register: bool = True) -> Registry | None:
     form = config.format
     if not isinstance(form, RegistryFormat):
         return None
-    _check_members(form)
+    _check_members(form, config.writer)
     if not form.registry_urls:
         return None
     return Registry(
@@ -232,11 +234,17 @@ class Registry:
         return " ".join(said.split())[:_LONGEST_SAID]
 
 
-def _check_members(form: RegistryFormat) -> None:
+def _check_members(form: RegistryFormat, writer: WriterConfig) -> None:
     if not form.registry_urls:
         for member in _NEEDS_URLS:
             if getattr(form, member):
                 raise ConfigError(f"format.config.{member} needs registry_urls; give the addresses, or leave it out")
+        for setting, off in _NEEDS_REGISTRY.items():
+            if getattr(writer, setting) != off:
+                raise ConfigError(
+                    f"{setting} needs format.config.registry_urls, the registry that it is about; give the addresses, "
+                    "or leave it out"
+                )
     if form.registry_password is not None and form.registry_username is None:
         raise ConfigError("format.config.registry_password needs registry_username; give both, or neither")
     if form.registry_username is not None and form.registry_authorization_token is not None:

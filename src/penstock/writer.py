@@ -401,6 +401,7 @@ def open(  # noqa: A001 - penstock.open, as in gzip.open
         bootstrap_servers=bootstrap_servers,
         **settings,
     )
+    configuration.log_warnings(loaded)
     return Writer(loaded, schema)
 
 
@@ -431,6 +432,7 @@ def write(
         bootstrap_servers=bootstrap_servers,
         **settings,
     )
+    configuration.log_warnings(loaded)
     with open_source(source, input_format=input_format) as opened:
         return write_source(opened, loaded)
 

@@ -67,7 +67,7 @@ def test_numbers_and_booleans_are_options_too() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"name": "out1", "send_snapshot": True, "paused": True, "labels": ["a"], "start_after": "b"},
+        {"name": "out1", "send_snapshot": False, "paused": True, "labels": ["a"], "start_after": "b"},
         {"max_queued_records": 5, "max_queued_bytes": 5, "preprocessor": [{"name": "x"}], "max_batch_size": 1},
         {"enable_output_buffer": False},
         {"index": None, "soft_delete": False, "postprocessor": None, "max_worker_batch_size": 1},

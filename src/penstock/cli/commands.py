@@ -130,6 +130,7 @@ def _preview(flags: argparse.Namespace) -> None:
 
     from penstock.messages import preview  # noqa: PLC0415 - 0.35 s for pyarrow
 
+    _show_log()
     messages = preview(
         sources,
         config=flags.config,
@@ -179,7 +180,7 @@ def _demo(flags: argparse.Namespace) -> None:
 
 
 def _config(flags: argparse.Namespace) -> None:
-    from penstock.config import KAFKA_DEFAULTS, SETTINGS  # noqa: PLC0415 - --version does without
+    from penstock.config import KAFKA_DEFAULTS, SETTINGS, THEMES  # noqa: PLC0415 - --version does without
 
     if flags.markdown:
         settings = [[f"`{row.name}`", row.type, row.default, row.meaning, row.reason] for row in SETTINGS]
@@ -189,9 +190,11 @@ def _config(flags: argparse.Namespace) -> None:
         return
     put("Settings: flags, keywords in Python, members of the object in a --config file.\n")
     for row in SETTINGS:
+        if row.name in THEMES:
+            put(f"\n--- {THEMES[row.name]} ---\n")
         put(f"\n{row.name}{f' = {row.default}' if row.default else ''}\n")
         put(indented(row.meaning) + indented(f"takes: {row.type}") + indented(f"why: {row.reason}"))
-    put("\nDefaults of ours for librdkafka; -X OPTION=VALUE sets these and all others.\n")
+    put("\n--- librdkafka ---\n\nDefaults of ours for librdkafka; -X OPTION=VALUE sets these and all others.\n")
     for option in KAFKA_DEFAULTS:
         put(f"\n{option.option} = {option.value}\n" + indented(f"why: {option.reason}"))
 
@@ -284,7 +287,8 @@ def _show_log() -> None:
     class ToStderr(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             # say looks up sys.stderr anew each time: while a bar is drawn it is rich's, which writes above the bar
-            say(f"{record.name.rpartition('.')[2]}: {record.levelname.lower()}: {record.getMessage()}")
+            origin = f"{record.name.rpartition('.')[2]}: " if "." in record.name else ""
+            say(f"{origin}{record.levelname.lower()}: {record.getMessage()}")
 
     log = logging.getLogger("penstock")
     if not log.handlers:  # once, however often main is called in one process

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from penstock.cli.output import width
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
+
+if TYPE_CHECKING:
+    from penstock.config import Setting
 
 __all__ = ["COMMANDS", "parse", "settings_of", "sources_of", "whole_number"]
 
@@ -69,6 +72,8 @@ _METAVARS: Final = {
     "log_level": "LEVEL",
     "partitioner": "NAME",
     "key_format": "NAME",
+    "max_weight": "N",
+    "csv_null": "TEXT",
 }
 _ABOUT: Final = {
     "write": (_WRITE_ABOUT, "SOURCE… --topic T [--bootstrap-servers B] [flags]"),
@@ -122,7 +127,7 @@ def _parser(name: str) -> _Parser:
 
 
 def _add_settings(parser: _Parser) -> None:
-    from penstock.config import SETTINGS  # noqa: PLC0415 - --version and the first help do without
+    from penstock.config import SETTINGS, THEMES  # noqa: PLC0415 - --version and the first help do without
 
     parser.add_argument("sources", metavar="SOURCE", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument(
@@ -139,20 +144,32 @@ def _add_settings(parser: _Parser) -> None:
         default=[],
         help="an option of librdkafka; give -X once for each",
     )
+    theme, group = "", parser.add_argument_group()
     for row in SETTINGS:
+        theme = THEMES.get(row.name, theme)
         if row.flag is None:
             continue
+        if group.title != theme:
+            group = parser.add_argument_group(theme)
         default = f" (default: {row.default})" if row.default else ""
-        text = f"{row.meaning}{default}".replace("%", "%%")
-        if row.name in _COLUMN_LISTS:
-            parser.add_argument(row.flag, dest=row.name, metavar="C,…", action="append", help=text)
-        else:
-            parser.add_argument(
-                row.flag,
-                dest=row.name,
-                metavar=_METAVARS.get(row.name) or ("C" if row.name.endswith("_column") else "VALUE"),
-                help=text,
-            )
+        group.add_argument(
+            row.flag,
+            dest=row.name,
+            metavar=_metavar(row),
+            action="append" if row.name in _COLUMN_LISTS else "store",
+            help=f"{row.meaning}{default}".replace("%", "%%"),
+        )
+
+
+def _metavar(row: Setting) -> str:
+    """Return what stands for a flag's value: the words that it takes, where they are few."""
+    if row.name in _METAVARS:
+        return _METAVARS[row.name]
+    if row.name in _COLUMN_LISTS:
+        return "C,…"
+    if row.name.endswith("_column"):
+        return "C"
+    return row.type.replace(" or ", "|").replace(", ", "|")
 
 
 def parse(arguments: list[str]) -> tuple[str, argparse.Namespace]:
@@ -178,13 +195,26 @@ def parse(arguments: list[str]) -> tuple[str, argparse.Namespace]:
         wrong = unknown[0].partition("=")[0]
         known = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - no other way
         what = "flag" if wrong.startswith("-") else "argument"
-        hint = did_you_mean(wrong, known) or f"; `{parser.prog} --help` lists the flags"
+        hint = _without_flag(wrong) or did_you_mean(wrong, known) or f"; `{parser.prog} --help` lists the flags"
         raise ConfigError(f"{name}: there is no {what} {shown(wrong)}{hint}")
     wanted = getattr(flags, "input_format", None)
     if wanted is not None and wanted not in _INPUT_FORMATS:  # not by argparse, which does not know the nearest
         hint = did_you_mean(wanted, _INPUT_FORMATS)
         raise ConfigError(f"--input-format: found {shown(wanted)}, allowed: {', '.join(_INPUT_FORMATS)}{hint}")
     return name, flags
+
+
+def _without_flag(wrong: str) -> str:
+    """Return where a setting is given that has no flag, as the end of a sentence; '' for any other word."""
+    from penstock.config import SETTINGS  # noqa: PLC0415 - as above
+
+    name = wrong.lstrip("-").replace("-", "_")
+    names = {row.name for row in SETTINGS if row.flag is None}
+    if f"format.{name}" in names:
+        return f'; {name} is a member of format: --format \'{{"name": …, "config": {{"{name}": …}}}}\''
+    if name in names:
+        return f"; {name} is given in the object of a --config file"
+    return ""
 
 
 def settings_of(flags: argparse.Namespace) -> dict[str, Any]:

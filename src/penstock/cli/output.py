@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import textwrap
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,6 +37,9 @@ __all__ = [
     "use_utf8",
     "width",
 ]
+
+
+_LAYOUT = dict.fromkeys(map(ord, "\t\n\r"))  # control characters that lay a text out
 
 
 class CannotPrint(Exception):  # noqa: N818 - the name is what happened
@@ -137,10 +141,12 @@ def _text_or_hex(name: str, value: bytes | None) -> dict[str, str | None]:
 
 
 def _readable(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return f"0x{value.hex()}"
+    """Return text as it is; hex for what is none, and for what a terminal would obey instead of show."""
+    with contextlib.suppress(UnicodeDecodeError):
+        text = value.decode()
+        if not any(unicodedata.category(letter) == "Cc" for letter in text.translate(_LAYOUT)):
+            return text
+    return f"0x{value.hex()}"
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:

@@ -30,14 +30,15 @@ from penstock.config.formats import (
 )
 from penstock.config.kafka_options import KAFKA_DEFAULTS, KafkaDefault
 from penstock.config.memory import MemoryShares, memory_shares, parse_bytes
-from penstock.config.merge import Config, load
+from penstock.config.merge import Config, load, log_warnings
 from penstock.config.settings import Relation, WriterConfig
-from penstock.config.table import SETTINGS, Setting
+from penstock.config.table import SETTINGS, THEMES, Setting
 
 __all__ = [
     "FORMATS",
     "KAFKA_DEFAULTS",
     "SETTINGS",
+    "THEMES",
     "ArrowFormat",
     "AvroFormat",
     "Config",
@@ -53,6 +54,7 @@ __all__ = [
     "Setting",
     "WriterConfig",
     "load",
+    "log_warnings",
     "memory_shares",
     "parse_bytes",
     "usable_cores",

@@ -211,6 +211,11 @@ def _check_fields(connector: Mapping[str, Any], origin: str) -> list[str]:
         if name in _REFUSED:
             if value not in (None, False):
                 raise ConfigError(f"{origin}: {name} is not supported by this version: {_REFUSED[name]}")
+        elif name == "send_snapshot" and value:
+            warnings.append(
+                f"{origin}: send_snapshot has no effect, as it is the engine that has the snapshot; "
+                "from Python, give it to writer.snapshot before any change"
+            )
         elif name in TRANSPORT_FIELDS or "." in name:
             raise ConfigError(f"{origin}: {name} stands at the top; give it inside transport.config")
         elif name not in _FIELDS and name not in _HARMLESS and name not in _TOP_SETTINGS:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from penstock.config.connector import Given, parse_json
-from penstock.config.settings import Count  # noqa: TC001 - msgspec reads it
+from penstock.config.settings import Count, WriterConfig
 from penstock.config.values import read_columns, read_value
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
@@ -171,13 +171,20 @@ def _members(name: str, members: Mapping[str, Any], where: str) -> dict[str, Any
             continue
         given = Given(value, f"{where}.config.{member}", from_json=True)
         if member not in fields:
-            raise ConfigError(f"{given.where}: {name} has no such member{did_you_mean(member, fields)}")
+            raise ConfigError(f"{given.where}: {name} has no such member{_instead(member, fields)}")
         if value is not None:
             values[member] = read_columns(given) if member == "key_fields" else read_value(given, fields[member].type)
     for field in fields.values():
         if field.required and field.name not in values:
             raise ConfigError(f"{where}.config.{field.name} is missing; format {name} needs it")
     return values
+
+
+def _instead(member: str, fields: Mapping[str, Any]) -> str:
+    """Return what to give in place of a member that is not there, as the end of a sentence."""
+    if member in WriterConfig.__struct_fields__:
+        return "; it is a setting of penstock's own, so give it in writer, as a keyword or as a flag"
+    return did_you_mean(member, fields) or f"; its members are {', '.join(fields)}"
 
 
 def _split(given: Given) -> tuple[str, Mapping[str, Any], str]:

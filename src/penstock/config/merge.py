@@ -5,6 +5,7 @@ Keywords and flags, then `kafka_options` / -X, then the connector's object, then
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ from penstock.config.values import read_columns, read_headers, read_relation, re
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
-__all__ = ["Config", "load"]
+__all__ = ["Config", "load", "log_warnings"]
 
 FRAMING_BYTES: Final = 64  # the original connector's allowance for what Kafka wraps around a payload
 _MESSAGE_BYTES: Final = 36  # librdkafka's own
@@ -107,6 +108,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 _OUTPUT_FIELDS: Final = ("index", "enable_output_buffer", "max_output_buffer_time_millis",
                          "max_output_buffer_size_records")  # fmt: skip
 _NAMES: Final = tuple(row.name for row in SETTINGS if "." not in row.name)
+_MEMBERS: Final = frozenset(row.name for row in SETTINGS if row.name.startswith("format."))
 _WRITER_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(WriterConfig)}
 _READERS: Final[dict[str, Callable[[Given], Any]]] = {
     "key": read_columns,
@@ -153,6 +155,9 @@ def load(
     _check_roles(writer, given, warnings)
     output: dict[str, Any] = {name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given}
     _check_changes(writer, output)
+    if "enable_output_buffer" not in output:
+        limits = [given[name].where for name in output if name.startswith("max_output_buffer")]
+        warnings += [f"{where} has no effect without enable_output_buffer" for where in limits]
     log_level = _optional(given, "log_level")
 
     largest = _message_max_bytes(options)
@@ -186,6 +191,12 @@ def load(
     )
 
 
+def log_warnings(config: Config) -> None:
+    """Tell a caller from Python what has no effect in his configuration, on the log "penstock"."""
+    for warning in config.warnings:
+        logging.getLogger("penstock").warning("%s", warning)
+
+
 def _merge(connector: Connector | None, settings: Mapping[str, object]) -> dict[str, Given]:
     """Return what was given, the higher place winning; refuse unknown names in both."""
     merged: dict[str, Given] = {}
@@ -205,6 +216,10 @@ def _merge(connector: Connector | None, settings: Mapping[str, object]) -> dict[
 
 
 def _hint(name: str) -> str:
+    if f"format.{name}" in _MEMBERS:
+        return f'; it is a member of format: {{"name": …, "config": {{"{name}": …}}}}'
+    if name == "send_snapshot":
+        return "; the connector's engine does that, here it is writer.snapshot(table)"
     hint = did_you_mean(name, _NAMES)
     option = name.replace("_", ".")
     if not hint and option != name:

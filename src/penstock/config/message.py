@@ -51,7 +51,7 @@ def _check_key(form: Any, name: str, writer: WriterConfig) -> None:  # noqa: ANN
         )
     if writer.key_format in {"avro", "big_endian"} and not writer.key:
         raise ConfigError(f"key_format={writer.key_format} needs key; name its columns, or leave it out")
-    if not writer.key_in_value and not writer.key and not getattr(form, "key_fields", None) and name != "avro":
+    if not writer.key_in_value and not writer.key and not getattr(form, "key_fields", None):
         raise ConfigError("key_in_value=False needs key: it leaves the columns of the key out of the value")
     if writer.key and getattr(form, "key_mode", None) == "key_fields":
         raise ConfigError(

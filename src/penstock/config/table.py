@@ -9,7 +9,7 @@ import msgspec
 from penstock.config.memory import IN_FLIGHT_MESSAGES
 from penstock.config.settings import MAX_DEFAULT_WORKERS
 
-__all__ = ["SETTINGS", "Setting"]
+__all__ = ["SETTINGS", "THEMES", "Setting"]
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ SETTINGS: Final = (
     _setting("format.registry_headers", "object", "", "headers for the registry", "none are needed", flag=False),
     _setting("format.registry_proxy", "URL", "", "proxy to the registry", "the connector's default", flag=False),
     _setting("format.registry_timeout_secs", "whole number", "", "how long one request to the registry may take",
-             "the HTTP client's own, 5 s", flag=False),
+             "30 s; the connector waits without limit", flag=False),
     _setting("format.registry_username", "text", "", "basic authentication", "the connector's default", flag=False),
     _setting("format.registry_password", "text", "", "basic authentication", "the connector's default", flag=False),
     _setting("format.registry_authorization_token", "text", "", "bearer token", "the connector's default", flag=False),
@@ -178,7 +178,7 @@ SETTINGS: Final = (
     _setting("tombstones", "true or false", "false",
              "debezium: a message with a null value after that of each delete", "the connector sends none"),
     _setting("debezium_source", "true or false", "false",
-             "json debezium: source and ts_ms, both images, and a schema that tells the payload as it is",
+             "debezium: source and ts_ms; in json also both images always, and a schema that tells the payload as it is",
              "the connector sends none"),
     _setting("binary_base64", "true or false", "false", "json: bytes as base64 text", "the flavor decides"),
     _setting("keep_decimal_scale", "true or false", "false", "json: decimals with all digits of their scale",
@@ -229,3 +229,17 @@ SETTINGS: Final = (
         "what librdkafka logs", "librdkafka's own choice, info",
     ),
 )  # fmt: skip
+# What the settings are about, by the first of each theme: headings of `--help` and `penstock config`.
+THEMES: Final = {
+    "topic": "topic and format",
+    "index": "changes across rows and batches",
+    "headers": "key and partition",
+    "op_column": "what a row does",
+    "key_in_value": "fields of a message, from columns",
+    "before_column": "update_format debezium (json, avro)",
+    "binary_base64": "format json",
+    "csv_header": "format csv",
+    "avro_minimal_decimals": "format avro",
+    "auto_register": "schema registry (avro, protobuf)",
+    "workers": "processes, memory, time",
+}

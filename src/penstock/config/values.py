@@ -124,7 +124,8 @@ def _reworded(said: str) -> str:
     """Return msgspec's sentence in our words: '`int` >= 0' and the like become what to give."""
     said = said.partition(" - at ")[0].partition(", got ")[0]
     for theirs, ours in (("`int | null`", "a whole number"), ("`int`", "a whole number"), ("`float`", "a number"),
-                         ("`str | null`", "a text"), ("`str`", "a text"), ("`bool`", "true or false")):  # fmt: skip
+                         ("`str | null`", "a text"), ("`str`", "a text"), ("`bool`", "true or false"),
+                         ("`array`", "a list"), ("`object`", "an object")):  # fmt: skip
         said = said.replace(theirs, ours)
     return said.replace("Expected", "give")
 

@@ -17,7 +17,7 @@ from penstock.errors import ConfigError
 from penstock.formats import Form
 from penstock.formats.avro_match import Column, Rules, match
 from penstock.formats.avro_schema import AvroType, Name, Style, compact, generate, parse, record
-from penstock.formats.debezium import find_images
+from penstock.formats.debezium import check_debezium, find_images
 from penstock.keys import key_columns
 from penstock.layout import AvroKey, AvroLayout, AvroNode, Packing
 from penstock.names import shown
@@ -55,10 +55,7 @@ def plan(context: Context) -> Form:
     form = _format(context)
     index = _index(context)
     check(form, index is not None)
-    if context.changes.mode == "images" and form.update_format != "debezium":
-        raise ConfigError(
-            f'before_column goes with update_format debezium, found "{form.update_format}"; change one of them'
-        )
+    check_debezium(form.update_format, context.config.writer)
     style = Style(context.config.writer.avro_uuid, context.config.writer.avro_defaults)
     value_record = (
         _envelope(context, form, style) if form.update_format == "debezium" else _row(context, form, index, style)

@@ -31,8 +31,16 @@ if TYPE_CHECKING:
     from penstock.formats import Context
     from penstock.layout import JsonStyle
 
-__all__ = ["Images", "connect_fields", "find_images", "make_envelope"]
+__all__ = ["Images", "check_debezium", "connect_fields", "find_images", "make_envelope"]
 
+# Settings that say something about the envelope only, and what each is when it is not given.
+_FOR_ENVELOPE: Final = {
+    "before_column": None,
+    "after_column": None,
+    "schemas": True,
+    "tombstones": False,
+    "debezium_source": False,
+}
 # The only flavor whose messages carry schemas.
 _WITH_SCHEMAS: Final = "kafka_connect_json_converter"
 _CONNECT: Final = "org.apache.kafka.connect.data"
@@ -69,6 +77,15 @@ class Images(NamedTuple):
     before: int
     after: int
     rows: pa.Schema
+
+
+def check_debezium(update_format: str, writer: WriterConfig) -> None:
+    """Refuse settings of the envelope where another update format has none; ConfigError names both."""
+    if update_format == "debezium":
+        return
+    for name, off in _FOR_ENVELOPE.items():
+        if getattr(writer, name) != off:
+            raise ConfigError(f"{name} goes with update_format debezium, found {update_format}; leave it out")
 
 
 def find_images(schema: pa.Schema, columns: tuple[int, ...], writer: WriterConfig, *, keyed: bool) -> Images | None:

@@ -16,7 +16,7 @@ from penstock.columns import find_connector_column
 from penstock.config import JsonFormat
 from penstock.errors import ConfigError, SchemaError
 from penstock.formats import Context, Form
-from penstock.formats.debezium import find_images, make_envelope
+from penstock.formats.debezium import check_debezium, find_images, make_envelope
 from penstock.layout import JsonKey, JsonLayout, JsonStyle, Packing
 
 if TYPE_CHECKING:
@@ -37,14 +37,6 @@ _KEYED: Final = frozenset({"redis", "upsert"})  # an update is one message: the 
 _SNOWFLAKE_COLUMNS: Final = ("__action", "__stream_id", "__seq_number")
 _ROW: Final = ("", "row", "")
 _WEIGHTED: Final = ('{"weight":', "weight", ',"data":', "row", "}")
-# Settings that say something about the envelope of debezium only, and what each is when it is not given.
-_FOR_DEBEZIUM: Final = {
-    "before_column": None,
-    "after_column": None,
-    "schemas": True,
-    "tombstones": False,
-    "debezium_source": False,
-}
 
 
 def plan(context: Context) -> Form:
@@ -122,10 +114,7 @@ def _texts(update_format: str, stream_id: int) -> tuple[JsonText, JsonText]:
 def _check(context: Context, form: JsonFormat, writer: WriterConfig) -> None:
     """Refuse settings that exclude each other."""
     update_format = form.update_format
-    if update_format != "debezium":
-        for name, off in _FOR_DEBEZIUM.items():
-            if getattr(writer, name) != off:
-                raise ConfigError(f"{name} goes with update_format debezium, found {update_format}; leave it out")
+    check_debezium(update_format, writer)
     if writer.key and form.key_fields:
         raise ConfigError(
             "key and format.config.key_fields both name the columns of the message key; leave one of them out"
