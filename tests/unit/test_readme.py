@@ -1,6 +1,8 @@
 """What the documents say, held against the code: the example runs, the tables and paths are true."""
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,10 +26,36 @@ DOCUMENTS = {  # and where, beside the root, a relative path in each may start f
 PATH = re.compile(r"(?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|md|hpp|cpp|pyx|pxd|toml)")
 
 
-def block(language):
-    found = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert len(found) == 1
-    return found[0]
+def block(language, number=0):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[number]
+
+
+def test_every_example_is_run_here():
+    """Two Python blocks, two commands, two configurations: a third one needs its own test."""
+    fences = re.findall(r"^```(\w+)\n", README, re.MULTILINE)
+    assert {name: fences.count(name) for name in fences} == {"python": 2, "console": 2, "json": 2, "text": 1}
+
+
+def test_the_encoder_runs(tmp_path, monkeypatch, capsys):
+    """As printed and called as the command line says it, but for a preview instead of a broker."""
+    (tmp_path / "encoder.py").write_text(block("python", 1), encoding="utf-8")
+    table = pa.table({"id": [1, 2], "price": [0.5, 1.5], "op": ["insert", "delete"]})
+    pq.write_table(table, tmp_path / "orders.parquet")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = shlex.split(block("console", 1).removeprefix("$ penstock write "))
+    assert main(["preview", *words, "--op-column", "op", "--json"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["key"], first["value"]) == ("1", '{"id": 1, "price": 0.5}')
+    assert (second["key"], second["value"]) == ("2", None)
+
+
+def test_the_index_groups_changes():
+    """With the members that are printed, an upsert is one message under the index's key."""
+    job = json.loads(block("json")) | {"format": {"name": "json", "config": {"update_format": "upsert"}}}
+    rows = pa.table({"id": [1, 1, 2], "price": [1.5, 2.5, 3.5], "op": ["D", "I", "D"]})
+    made = [(message.key, message.value) for message in penstock.preview(rows, config=job)]
+    assert sorted(made) == [(b'{"id":1}', b'{"id":1,"price":2.5}\n'), (b'{"id":2}', None)]
 
 
 def test_the_python_example_runs(mock, tmp_path, monkeypatch, capsys):
@@ -61,7 +89,7 @@ def test_the_settings_are_what_the_code_prints(capsys):
 
 
 def test_the_configuration_loads():
-    loaded = config.load(block("json"))
+    loaded = config.load(block("json", 1))
     assert loaded.topic == "orders"
     assert loaded.writer.workers == 4
     assert loaded.writer.key == ("id",)

@@ -178,7 +178,7 @@ SETTINGS: Final = (
     _setting("tombstones", "true or false", "false",
              "debezium: a message with a null value after that of each delete", "the connector sends none"),
     _setting("debezium_source", "true or false", "false",
-             "debezium: source and ts_ms; in json also both images always, and a schema that tells the payload as it is",
+             "debezium: source and ts_ms; json also has both images always, and a schema that is true to the payload",
              "the connector sends none"),
     _setting("binary_base64", "true or false", "false", "json: bytes as base64 text", "the flavor decides"),
     _setting("keep_decimal_scale", "true or false", "false", "json: decimals with all digits of their scale",
