@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
 
+    from typing_extensions import Unpack
+
     from penstock.config import Config
+    from penstock.config.keywords import Settings
     from penstock.layout import Layout
     from penstock.source import Source
     from penstock.source.batch import Batch
@@ -58,21 +61,32 @@ def preview(
     input_format: str | None = None,
     limit: int | None = None,
     partitions: int | None = None,
+    topic: str | None = None,
+    bootstrap_servers: str | None = None,
     kafka_options: Mapping[str, object] | None = None,
     format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the connector's word
-    **settings: object,
+    **settings: Unpack[Settings],
 ) -> Iterator[Message]:
     """Return an iterator of the messages that `write` would send, in order, with the same configuration.
 
     limit       at most so many messages; None: all
     partitions  as if the topic had so many; None: one, and no partition is named
+    others      as for open; the topic may be left out. A schema registry is only asked, never given anything
     Memory      one batch and its messages at a time
     Raises      as write does before its first row, now; EncodeError at the row, after the messages before it
     """
     for name, value, least in (("limit", limit, 0), ("partitions", partitions, 1)):
         if value is not None and value < least:
             raise ConfigError(f"{name}={value}: it must be at least {least}")
-    loaded = configuration.load(config, kafka_options=kafka_options, format=format, for_preview=True, **settings)
+    loaded = configuration.load(
+        config,
+        kafka_options=kafka_options,
+        format=format,
+        for_preview=True,
+        topic=topic,
+        bootstrap_servers=bootstrap_servers,
+        **settings,
+    )
     configuration.log_warnings(loaded)
     opened = open_source(source, input_format=input_format)
     try:

@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import pyarrow as pa
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from penstock.config import Config
+    from penstock.config.keywords import Settings
     from penstock.encode import Plan
     from penstock.report import Report
     from penstock.source.batch import Batch
@@ -384,12 +385,15 @@ def open(  # noqa: A001 - penstock.open, as in gzip.open
     config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
     kafka_options: Mapping[str, object] | None = None,
     format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the connector's word
-    **settings: object,
+    **settings: Unpack[Settings],
 ) -> Writer:
     """Connect to the topic and return a Writer; the workers are up and the topic's partitions known when it returns.
 
     schema    of what will be written, checked now instead of with the first batch
-    settings  workers, memory_bytes, key, partition_by, op_column, … : `penstock config` lists them all
+    format    json, csv, avro, protobuf, parquet, arrow or python, or an object of name and config
+    config    the connector's object: a mapping, JSON text, or the path of a file with it
+    settings  workers, key, op_column, index, timestamp_column, … : `penstock config` lists them all
+    Logs      on "penstock" what has no effect in `config`
     Raises    ConfigError and SchemaError before any process or socket; ConnectError. Nothing is left behind.
     """
     loaded = configuration.load(
@@ -414,12 +418,13 @@ def write(
     config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
     kafka_options: Mapping[str, object] | None = None,
     format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the connector's word
-    **settings: object,
+    **settings: Unpack[Settings],
 ) -> Report:
     """Write a whole source to the topic and return the receipt: everything in it is acknowledged.
 
     source        anything with __arrow_c_stream__ or __arrow_c_array__, an iterable of those, or paths
     input_format  parquet, arrow, csv or jsonl, where a file's name and content do not tell
+    others        as for open
     Raises        ConfigError, SourceError, SchemaError before any process or socket; ConnectError; and, with the counts
                   in `report`, SourceError, EncodeError, DeliveryError, WorkerDied
     """

@@ -45,6 +45,41 @@ def write_with_settings(path: os.PathLike[str], job: Mapping[str, Any]) -> None:
     penstock.write(path, config=path)
 
 
+def write_every_form(frame: ArrowStream) -> None:
+    """Formats by name or as the connector's object; what is ours about them as settings."""
+    debezium = {"name": "json", "config": {"update_format": "debezium", "key_fields": ["id"]}}
+    penstock.write(frame, topic="orders", format=debezium, op_column="op", tombstones=True, schemas=False)
+    penstock.write(frame, topic="orders", format="csv", csv_header=True, csv_quote="always", csv_null="NULL")
+    penstock.write(frame, topic="orders", format="avro", key="id", key_format="avro", avro_uuid=True)
+    penstock.write(frame, topic="orders", non_finite="error", omit_nulls=True, iso_timestamps=None)
+    penstock.write(frame, topic="orders", headers={"origin": b"x"}, header_columns=["trace"], timestamp_column="at")
+    penstock.write(frame, topic_column="to", topics=("a", "b"), key=("id",), tombstone_column="gone")
+
+
+def write_changes(frame: ArrowStream, table: ArrowStream) -> None:
+    """An index, the output buffer, a snapshot before the changes."""
+    relation = {"name": "orders", "indexes": {"by_id": ["id"]}}
+    with penstock.open(topic="orders", index="by_id", relation=relation, weight_column="w", max_weight=0) as writer:
+        writer.snapshot(table, timeout_secs=5)
+        writer.write(frame)
+    with penstock.open(topic="orders", enable_output_buffer=True, max_output_buffer_time_millis=500) as writer:
+        writer.write(frame)
+        writer.poll()
+        held: int = writer.statistics().rows_held
+    writer.snapshot()  # type: ignore[call-arg]
+    del held
+
+
+def write_settings_wrongly(frame: ArrowStream) -> None:
+    """Settings have names and types; members of a format stand in its object."""
+    penstock.write(frame, topic="orders", wokers=4)  # type: ignore[call-arg]
+    penstock.write(frame, topic="orders", update_format="debezium")  # type: ignore[call-arg]
+    penstock.write(frame, topic="orders", csv_quote="all")  # type: ignore[arg-type]
+    penstock.write(frame, topic="orders", csv_header="yes")  # type: ignore[arg-type]
+    penstock.open(topic="orders", relation="orders")  # type: ignore[arg-type]
+    penstock.preview(frame, partitioner="java")  # type: ignore[arg-type]
+
+
 def write_wrongly(frame: ArrowStream, schema: object) -> None:
     """The topic is named; options are a mapping; words are words."""
     penstock.write(frame, "orders")  # type: ignore[call-arg]

@@ -25,6 +25,7 @@ from penstock.config import (
     parse_bytes,
     usable_cores,
 )
+from penstock.config.keywords import Settings
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -375,6 +376,12 @@ def test_repr_shows_no_secret() -> None:
 
 
 # The table.
+
+
+def test_the_keywords_are_the_settings() -> None:
+    """What type checkers know of open, write and preview is what they take."""
+    own = {"topic", "bootstrap_servers", "format"}
+    assert set(Settings.__annotations__) | own == {row.name for row in SETTINGS if "." not in row.name}
 
 
 def test_the_table_lists_every_setting_with_its_real_default() -> None:

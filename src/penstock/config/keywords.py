@@ -1,0 +1,77 @@
+"""The settings as keywords of open, write and preview, for type checkers and editors: nothing runs by this.
+
+Their meanings and defaults stand in table.py, what is checked in settings.py; a test holds the names together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypedDict
+
+from penstock.config.settings import KeyFormat, LogLevel, Partitioner
+
+__all__ = ["Settings"]
+
+Names = str | list[str] | tuple[str, ...]
+Headers = Mapping[str, str | bytes | None] | Iterable[tuple[str, str | bytes | None]] | Iterable[Mapping[str, Any]]
+
+
+class Settings(TypedDict, total=False):
+    """Every setting but topic, bootstrap_servers and format, which have parameters of their own; None: not given."""
+
+    # changes across rows and batches
+    index: str | None
+    enable_output_buffer: bool | None
+    max_output_buffer_time_millis: int | None
+    max_output_buffer_size_records: int | None
+    # key and partition
+    headers: Headers | None
+    key: Names | None
+    key_format: KeyFormat | None
+    partition_by: Names | None
+    partition_column: str | None
+    partitioner: Partitioner | None
+    # what a row does
+    op_column: str | None
+    weight_column: str | None
+    relation: Mapping[str, Any] | None
+    max_weight: int | None
+    # fields of a message
+    key_in_value: bool | None
+    headers_column: str | None
+    header_columns: Names | None
+    timestamp_column: str | None
+    topic_column: str | None
+    topics: Names | None
+    tombstone_column: str | None
+    # debezium
+    before_column: str | None
+    after_column: str | None
+    schemas: bool | None
+    tombstones: bool | None
+    debezium_source: bool | None
+    # json
+    binary_base64: bool | None
+    keep_decimal_scale: bool | None
+    iso_timestamps: bool | None
+    non_finite: Literal["null", "error", "string"] | None
+    omit_nulls: bool | None
+    # csv
+    csv_header: bool | None
+    csv_weight: bool | None
+    csv_quote: Literal["necessary", "always", "strings"] | None
+    csv_null: str | None
+    csv_nested_json: bool | None
+    # avro
+    avro_minimal_decimals: bool | None
+    avro_uuid: bool | None
+    avro_defaults: bool | None
+    # schema registry
+    auto_register: bool | None
+    check_compatibility: bool | None
+    # processes, memory, time
+    workers: int | None
+    memory_bytes: int | str | None
+    initialization_timeout_secs: int | None
+    shutdown_timeout_secs: float | None
+    log_level: LogLevel | None
