@@ -28,6 +28,7 @@ README: Final = Path(__file__).parent.parent / "README.md"
 START: Final = "<!-- types -->\n"
 END: Final = "<!-- /types -->"
 COLUMN: Final = "v"  # what the samples' only column is called
+SAME: Final = "the same"
 
 _UTC = dt.timezone.utc
 _DAY = dt.date(2026, 3, 1)
@@ -54,7 +55,12 @@ class Sample(NamedTuple):
 def one(kind: pa.DataType, value: object, name: str = "", metadata: dict[str, str] | None = None) -> Sample:
     """Return the sample with this value."""
     field = pa.field(COLUMN, kind, nullable=value is None, metadata=metadata)
-    return Sample(name or _NAMES.get(str(kind), str(kind)), pa.array([value], kind), field)
+    return Sample(name or spelled(kind), pa.array([value], kind), field)
+
+
+def spelled(kind: pa.DataType) -> str:
+    """Return a type's name in Arrow's documents, without the names of what is in it."""
+    return re.sub(r"(?<=<)(item|element): | \('\w+'\)", "", _NAMES.get(str(kind), str(kind)))
 
 
 def whole(array: pa.Array, name: str) -> Sample:
@@ -114,11 +120,11 @@ def moments() -> Iterator[Sample]:
 def nested() -> Iterator[Sample]:
     """Return lists, structs, maps, dictionaries and runs."""
     for kind in (pa.list_(pa.int32()), pa.large_list(pa.int32()), pa.list_view(pa.int32()), pa.list_(pa.int32(), 2)):
-        yield one(kind, [1, 2], re.sub("<.*>", "<int32>", str(kind)))
-    yield one(pa.list_(pa.list_(pa.int32())), [[1, 2], []], "list<list<int32>>")
-    yield one(pa.struct([("a", pa.int32()), ("b", pa.string())]), {"a": 1, "b": "x"}, "struct<a: int32, b: string>")
-    yield one(pa.map_(pa.string(), pa.int32()), [("k", 1)], "map<string, int32>")
-    yield one(pa.map_(pa.int32(), pa.int32()), [(1, 2)], "map<int32, int32>")
+        yield one(kind, [1, 2])
+    yield one(pa.list_(pa.list_(pa.int32())), [[1, 2], []])
+    yield one(pa.struct([("a", pa.int32()), ("b", pa.string())]), {"a": 1, "b": "x"})
+    yield one(pa.map_(pa.string(), pa.int32()), [("k", 1)])
+    yield one(pa.map_(pa.int32(), pa.int32()), [(1, 2)])
     yield one(pa.dictionary(pa.int8(), pa.string()), "né", "dictionary of strings")
     yield whole(
         pa.RunEndEncodedArray.from_arrays(pa.array([1], pa.int32()), pa.array(["né"])), "run-end encoded strings"
@@ -168,15 +174,16 @@ def _protobuf(sample: Sample) -> str:
 
 
 def _parquet(sample: Sample) -> str:
-    return _shown(pq.read_schema(pa.BufferReader(value(sample, {"name": "parquet"}))))
+    return _seen(sample, pq.read_schema(pa.BufferReader(value(sample, {"name": "parquet"}))))
 
 
 def _arrow(sample: Sample) -> str:
-    return _shown(pa.ipc.open_stream(value(sample, {"name": "arrow"})).schema)
+    return _seen(sample, pa.ipc.open_stream(value(sample, {"name": "arrow"})).schema)
 
 
-def _shown(schema: pa.Schema) -> str:
-    return str(schema.field(0).type)
+def _seen(sample: Sample, schema: pa.Schema) -> str:
+    seen = schema.field(0).type
+    return SAME if seen.equals(sample.field.type) else spelled(seen)
 
 
 FORMATS: Final[dict[str, Callable[[Sample], str]]] = {
@@ -197,6 +204,8 @@ def cell(sample: Sample, write: Callable[[Sample], str]) -> str:
     except penstock.PenstockError as error:
         why = re.search(rf'"{COLUMN}[^" ]*" (?:is )?((?!\()[^,;(]*)', str(error))
         return f"refused: {why[1].strip() if why else error}"
+    if text == SAME:
+        return text
     code, _, note = text.replace("|", "\\|").partition("  // ")
     return (f"`{code}`" if code else "nothing") + (f", {note}" if note else "")
 

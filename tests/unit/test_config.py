@@ -259,6 +259,10 @@ def test_two_partitioners_are_refused_wherever_they_stand(job: dict[str, Any]) -
         ({"headers": {"a": "${env:A}"}}, ["headers[0].value", "references"]),
         ({"format": "arvo"}, ['"arvo"', '"avro"']),
         ({"format": "python"}, ["format.config.encoder", "missing"]),
+        ({"format": "csv", "binary_base64": True}, ["binary_base64", "format json", "format csv"]),
+        ({"csv_header": "true"}, ["csv_header", "format csv", "format json"]),
+        ({"format": "parquet", "tombstones": True}, ["tombstones", "format json and avro", "format parquet"]),
+        ({"auto_register": False}, ["auto_register", "format avro and protobuf", "format json"]),
         ({"format": "jsn"}, ['"jsn"', '"json"']),
         ({"format": {"name": "json", "array": True}}, ['"array"', "inside config"]),
         ({"format": {"config": {}}}, ["format.name", "text"]),
@@ -420,6 +424,8 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
     beside = {
         "key_format": {"key": "k"}, "key_in_value": {"key": "k"}, "tombstone_column": {"key": "k"},
         "topic_column": {"topics": "t"}, "topics": {"topic_column": "c"},
+        **{name: {"format": "csv"} for name in texts if name.startswith("csv_")},
+        **{name: {"format": "avro"} for name in texts if name.startswith(("avro_", "auto_", "check_"))},
     }  # fmt: skip
     for name, text in texts.items():
         more = beside.get(name, {})

@@ -152,6 +152,8 @@ def required(field: pa.Field) -> bool:
     return any(required(child) for child in children)
 
 
+# What Hypothesis says of a draw it rejects, spelling out every strategy.
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @given(
     batches=strategies.batches(strategies.types(2)),
     binary_base64=st.booleans(),

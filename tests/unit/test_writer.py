@@ -200,9 +200,10 @@ def test_an_alarm_that_raises(mock, workers):
     """An ordinary exception out of a signal handler, amid a chunk, ends the writer: the chunk is never sent again."""
     writer = opened(mock, workers=workers, key="i", shutdown_timeout_secs=1, memory_bytes=8 * MIB)
     mock.set_rtt(SLOW_MS)
+    batches = [orders(65536, first) for first in range(0, 20 * 65536, 65536)]  # more than there is room for
     with pytest.raises(TimeoutError), alarm(TimeoutError, 0.3):
-        for first in range(0, 100 * 65536, 65536):
-            writer.write(orders(65536, first))
+        for batch in batches:
+            writer.write(batch)
     mock.set_rtt(0)
     with pytest.raises(penstock.WriterClosed):
         writer.flush()

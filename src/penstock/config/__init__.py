@@ -3,6 +3,8 @@
     merge.py          precedence, columns that exclude each other, the Config
     settings.py       the settings that are ours, by name
     formats.py        the formats and their members, by the connector's names
+    message.py        which settings of key, headers, timestamp and topic go together; topics.py names and patterns
+    scope.py          which of our settings belong to which format
     table.py          the one table that flags, `penstock config` and the README are made from
     connector.py      the JSON object of Feldera's connector, taken apart
     values.py         what was given, turned into typed values

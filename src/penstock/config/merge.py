@@ -19,6 +19,7 @@ from penstock.config.kafka_options import KafkaOption, is_secret, read_options
 from penstock.config.kafka_rules import settle
 from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
 from penstock.config.message import check_message
+from penstock.config.scope import check_scope
 from penstock.config.settings import (
     MAX_DEFAULT_WORKERS,
     Count,
@@ -171,6 +172,7 @@ def load(
     timeout = _optional(given, "initialization_timeout_secs")
     form = read_format(format, connector.format if connector is not None else None)
     check_message(form, writer, given)
+    check_scope(form, writer)
     return Config(
         topic=_topic(given.get("topic"), writer.topics, for_preview=for_preview),
         kafka=kafka,

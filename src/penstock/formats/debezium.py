@@ -72,10 +72,10 @@ class Images(NamedTuple):
 
 
 def find_images(schema: pa.Schema, columns: tuple[int, ...], writer: WriterConfig, *, keyed: bool) -> Images | None:
-    """Find before_column and after_column, which changes.py has seen to be structs; None where neither is named.
+    """Find before_column and after_column; None where neither is named.
 
     keyed   there are key_fields
-    Raises  ConfigError where one is missing or they are not the same row, SchemaError for columns beside them
+    Raises  ConfigError where one is missing, is no struct or not the same row, SchemaError for columns beside them
     """
     names = {"before_column": writer.before_column, "after_column": writer.after_column}
     given = {setting: name for setting, name in names.items() if name is not None}
@@ -95,7 +95,7 @@ def find_images(schema: pa.Schema, columns: tuple[int, ...], writer: WriterConfi
         raise ConfigError(
             "before_column needs format.config.key_fields: otherwise the whole row is the key, and an update changes it"
         )
-    before, after = (find_column(schema, name, setting) for setting, name in given.items())
+    before, after = (_find_image(schema, name, setting) for setting, name in given.items())
     kinds = [schema.field(at).type for at in (before, after)]
     told = [[(member.name, member.type) for member in kind] for kind in kinds]
     if told[0] != told[1]:
@@ -113,6 +113,16 @@ def find_images(schema: pa.Schema, columns: tuple[int, ...], writer: WriterConfi
                 column=name,
             )
     return Images(before, after, pa.schema(list(kinds[1])))
+
+
+def _find_image(schema: pa.Schema, name: str, setting: str) -> int:
+    at = find_column(schema, name, setting)
+    kind = schema.field(at).type
+    if not types.is_struct(kind):
+        raise ConfigError(
+            f'{setting}: column "{name}" is {kind}; a struct of the row\'s columns is needed', column=name
+        )
+    return at
 
 
 def make_envelope(
