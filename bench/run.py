@@ -1,8 +1,9 @@
 """Measure penstock beside the loop that everyone writes and beside the floor; see bench/README.md.
 
-    python bench/run.py                      everything, about a quarter of an hour on 2 cores
+    python bench/run.py                      everything, about half an hour on 2 cores
     python bench/run.py --quick              the same with fewer rows and repeats: a look, not a result
-    python bench/run.py --only packed,naive  contenders whose name holds one of the words; also: stages, memory, small
+    python bench/run.py --only packed,naive  contenders whose name holds one of the words; also:
+                                             stages, encoders, memory, small
 
 Prints tables, and writes them with every single run to bench/results/ as JSON, Markdown, SVG and PNG.
 """
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import chart
 import data
+import encoders
 import machine
 import memory
 import stages
@@ -157,6 +159,14 @@ def measure(options: argparse.Namespace, address: str, broker_pid: int | None) -
         found = stages.measure(lab, options.repeats, quick=options.quick)
         result["stages"] = [asdict(one) for one in found]
         show("Stages, one at a time", stages.table(found))
+    if wanted(options, "encoders"):
+        encoded = encoders.measure(options.repeats, quick=options.quick)
+        result["encoders"] = [asdict(one) for one in encoded]
+        show("Encoders of each format, one core", encoders.table(encoded))
+        show("penstock: columns of 16-byte strings, dictionary-encoded", encoders.dictionary_table(encoded))
+        left_out = encoders.notes(encoded)
+        print("\n".join(["", *left_out]))
+        sections.append("\n".join([*(f"- {note}" for note in left_out), ""]))
     if wanted(options, "small"):
         seconds = small_file(lab, options.repeats)
         result["small_file_seconds"] = seconds

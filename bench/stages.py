@@ -3,12 +3,13 @@
     read             Parquet into RecordBatches of at most 64 Ki rows, as penstock does (pyarrow uses its own threads)
     partition        row numbers grouped by partition: without a key, and by the murmur2 of a key column
     arena            RecordBatches copied into shared memory, reused as penstock reuses it
-    encode           rows in the arena into messages, thrown away: one core
+    encode           rows in the arena into messages, thrown away: one core; also parquet and arrow by pyarrow, and both
+                     encoders of examples/
     send             encoded messages into librdkafka's mock cluster and into the real broker: floor.cpp, one producer
     encode and send  rows in the arena encoded and sent by one producer in one process, as one worker does
 
 A stage makes one pass that does not count, then passes for a second. Bytes are those of the JSON, but for `arena`:
-there, those of the Arrow buffers.
+there, those of the Arrow buffers; and for stages that pyarrow or an example encodes: those of their messages.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -30,7 +32,9 @@ import data
 import tables
 from contenders import CONTENDERS, PARTITIONS, Contender, Lab, WrongResultError, librdkafka, output
 from penstock import _core, config
-from penstock.layout import JsonKey, JsonLayout, Layout, Packing
+from penstock.batches import BatchEncoder
+from penstock.encode import Planner
+from penstock.layout import ColumnarLayout, JsonKey, JsonLayout, Layout, Packing
 from penstock.source import open_source
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 ROWS = data.GROUP_ROWS
 ARENA_BYTES = 512 << 20  # room for every block of one data set, so that only the stage itself is on the stopwatch
 ARENA_RING = 64 << 20  # what the arena stage writes round and round: about what a job's arena has in use
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 ALL_COLUMNS = range(len(data.SCHEMA))
 
 
@@ -172,6 +177,29 @@ def encode(shape: data.Shape, records: int) -> Callable[[], Pass]:
     return run
 
 
+def encode_batches(shape: data.Shape, form: str | dict[str, Any]) -> Callable[[], Pass]:
+    """Make messages of whole batches, with pyarrow or in Python, and drop them."""
+    sys.path.append(str(EXAMPLES))
+    loaded = Loaded(shape)
+    places = loaded.places()
+    planned = Planner(config.load(for_preview=True, format=form), PARTITIONS, 1).plan(data.SCHEMA).layout
+    if not isinstance(planned.format, ColumnarLayout):
+        raise TypeError(f"{form} is made row by row")
+    encoder = BatchEncoder(planned, planned.format)
+
+    def run() -> Pass:
+        rows = size = 0
+        for place in places:
+            for _, key, value, _, ended, _ in encoder.messages(loaded.arena, place):
+                rows += ended
+                size += len(key or b"") + len(value or b"")
+        if rows != ROWS:
+            raise WrongResultError(f"{form} made messages of {rows} rows, expected {ROWS}")
+        return Pass(rows, size)
+
+    return run
+
+
 def encode_and_send(shape: data.Shape, records: int, settings: dict[str, Any]) -> Callable[[], Pass]:
     """One producer in this process: what one worker does."""
     loaded = Loaded(shape)
@@ -216,12 +244,20 @@ def encode_and_send(shape: data.Shape, records: int, settings: dict[str, Any]) -
     return run
 
 
+def _example(encoder: str) -> dict[str, Any]:
+    return {"name": "python", "config": {"encoder": encoder}}
+
+
 STAGES: dict[str, Callable[..., Callable[[], Pass]]] = {
     "read": read,
     "partition, murmur2 of a key": lambda shape: partition(shape, "json"),
     "arena": arena,
     "encode, packed": lambda shape: encode(shape, 10000),
     "encode, row per message": lambda shape: encode(shape, 1),
+    "encode, parquet": lambda shape: encode_batches(shape, "parquet"),
+    "encode, arrow": lambda shape: encode_batches(shape, "arrow"),
+    "encode, orjson in Python": lambda shape: encode_batches(shape, _example("encode_orjson:encode")),
+    "encode, msgspec in Python": lambda shape: encode_batches(shape, _example("encode_msgspec:encode")),
 }
 ALONE, WITH_ENCODING = "send", "encode and send"
 BOTH_SHAPES = ("read", "encode, packed", "encode, row per message")

@@ -9,6 +9,7 @@ that are not empty, and children with an offset of their own all occur. Two prof
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 import uuid
@@ -100,6 +101,7 @@ def lists(draw: st.DrawFn, inner: st.SearchStrategy[pa.DataType]) -> pa.DataType
     return pa.list_(child, draw(st.integers(0, 3))) if form == "fixed" else form(child)
 
 
+@functools.cache  # put together anew for each draw they would take longer than the draw
 def types(depth: int = DEPTH, leaves: st.SearchStrategy[pa.DataType] = LEAVES) -> st.SearchStrategy[pa.DataType]:
     """Return types nested at most `depth` deep: a leaf, lists, a struct, a map, a dictionary, run ends."""
     if depth == 0:
@@ -118,6 +120,7 @@ def types(depth: int = DEPTH, leaves: st.SearchStrategy[pa.DataType] = LEAVES) -
     )
 
 
+@functools.cache
 def plain_types(depth: int = 2) -> st.SearchStrategy[pa.DataType]:
     """Return types whose to_pylist() is what json.loads gives back."""
     if depth == 0:

@@ -1,4 +1,4 @@
-"""What a broker on this machine needs before it can start: Java, and Kafka's jars, fetched once by Maven."""
+"""What a broker or a reader of Kafka Connect on this machine needs to start: Java, and jars, fetched once by Maven."""
 
 from __future__ import annotations
 
@@ -10,12 +10,27 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 KAFKA = "4.1.0"
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache"
-JARS = CACHE / f"kafka-{KAFKA}"
 MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+
+
+class Bundle(NamedTuple):
+    """Jars that are fetched together: what for, the pom that names them, how much that is, where they stay."""
+
+    what: str
+    pom: Path
+    megabytes: int
+    jars: Path
+
+
+BROKER = Bundle(f"Apache Kafka {KAFKA}", HERE / "broker-pom.xml", 44, CACHE / f"kafka-{KAFKA}")
+CONNECT = Bundle(
+    f"Kafka Connect {KAFKA} and Debezium 3.3.1", HERE / "connect-pom.xml", 24, CACHE / f"connect-{KAFKA}-debezium-3.3.1"
+)
 
 
 class BrokerError(Exception):
@@ -36,34 +51,34 @@ def java_command() -> str | None:
     return None
 
 
-def missing() -> str | None:
-    """One sentence on what this machine lacks for a broker, or None when it can run one."""
+def missing(bundle: Bundle = BROKER) -> str | None:
+    """One sentence on what this machine lacks for a bundle's program, or None when it can run it."""
     if java_command() is None:
         return "no Java 17 or newer: install one (Debian: openjdk-17-jre-headless) or set JAVA_HOME"
-    if not JARS.is_dir() and shutil.which("mvn") is None:
-        return "no Maven, which fetches Kafka's jars the first time: install it (Debian: maven)"
+    if not bundle.jars.is_dir() and shutil.which("mvn") is None:
+        return f"no Maven, which fetches the jars of {bundle.what} the first time: install it (Debian: maven)"
     return None
 
 
-def fetch_jars() -> str:
-    """Return the class path of Kafka, fetched by Maven into .cache/ when it is not there, by one process at a time."""
-    if not JARS.is_dir():
+def fetch_jars(bundle: Bundle = BROKER) -> str:
+    """Return a bundle's class path, fetched by Maven into .cache/ when it is not there, by one process at a time."""
+    if not bundle.jars.is_dir():
         CACHE.mkdir(exist_ok=True)
         with (CACHE / "fetch.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not JARS.is_dir():
-                print(f"fetching Apache Kafka {KAFKA} into {JARS} (44 MB, once)", file=sys.stderr)
-                _run_maven()
-    return os.pathsep.join(sorted(str(jar) for jar in JARS.glob("*.jar")))
+            if not bundle.jars.is_dir():
+                print(f"fetching {bundle.what} into {bundle.jars} ({bundle.megabytes} MB, once)", file=sys.stderr)
+                _run_maven(bundle)
+    return os.pathsep.join(sorted(str(jar) for jar in bundle.jars.glob("*.jar")))
 
 
-def _run_maven() -> None:
+def _run_maven(bundle: Bundle) -> None:
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=CACHE) as partial:
         # -C: a jar whose checksum is wrong ends the fetch instead of being warned about
         goal = [MAVEN_GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={partial}/jars"]
-        command = ["mvn", "-B", "-q", "-C", "-f", str(HERE / "broker-pom.xml"), *goal]
+        command = ["mvn", "-B", "-q", "-C", "-f", str(bundle.pom), *goal]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = (done.stdout + done.stderr).strip().splitlines()[:6]
-            raise BrokerError("Maven could not fetch Kafka's jars: " + "\n".join(said))
-        Path(partial, "jars").rename(JARS)  # whole or not at all
+            raise BrokerError(f"Maven could not fetch the jars of {bundle.what}: " + "\n".join(said))
+        Path(partial, "jars").rename(bundle.jars)  # whole or not at all

@@ -442,12 +442,12 @@ void Exporter::events_as_array(size_t group, uint64_t first, uint64_t end, Arrow
   Rows rows{nullptr, 0, static_cast<int64_t>(end - first)};
   uint32_t place = place_of(group, first);
   if (chunk_.entries == nullptr) {
-    rows.first = block_.offset + chunk_.first_row + place;
+    rows.first = chunk_.first_row + place;
   } else {
     at.reserve(static_cast<size_t>(end - first));
     for (uint64_t event = first; event < end; ++event) {
       if (ends_.empty() ? event > first : event >= ends_[place]) ++place;
-      at.push_back(block_.offset + (chunk_.entry(place) & row_mask));
+      at.push_back(chunk_.entry(place) & row_mask);
     }
     rows = selected(at);
   }

@@ -340,6 +340,18 @@ def test_names_fold(quoted):
     assert [verb for verb, _ in made] == (["insert"] if quoted == '"K"' else ["delete", "insert"])
 
 
+@pytest.mark.parametrize(
+    ("update_format", "keys"),
+    [("upsert", [b'{"k":1}']), ("debezium", [b'{"payload":{"k":1}}']), ("insert_delete", [None])],
+)
+def test_the_index_is_the_key(update_format, keys):
+    """Formats whose messages have a key take the index's, where no other is named."""
+    form = {"name": "json", "config": {"update_format": update_format}}
+    options = {"schemas": False} if update_format == "debezium" else {}
+    made = penstock.preview(changes((1, "a", 1)), topic="t", weight_column="w", format=form, **KEYED, **options)
+    assert [message.key for message in made] == keys
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 20])
 def test_both_images(cut):
     """An update keeps its old row where that is the -U right before its +U, and both rows are in the one event."""

@@ -3,6 +3,11 @@
 Both write columns in plain layout, so that a dictionary here and plain strings there give the same message. arrow
 keeps each column's own type. parquet writes the types of the connector's table (specification, section 0), widened
 where a value would lose digits: timestamps of nanoseconds and decimals of more than 38 digits stay what they are.
+
+A file only ever adds rows. What always means more (an index, a message key) is refused at open; a weight or op column
+may hold inserts alone, so it is taken, and the first delete in it is an EncodeError at its row: with weights before
+anything of its batch is sent, since deletes are read first, with an op column before anything of its 65,536 rows. An
+upsert is a row like any other.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from penstock.changes import find_index_columns
 from penstock.columns import find_connector_column
 from penstock.config import JsonFormat
 from penstock.errors import ConfigError, SchemaError
@@ -140,8 +141,8 @@ def _check(context: Context, form: JsonFormat, writer: WriterConfig) -> None:
         )
     if update_format == "upsert" and form.key_fields is None and not writer.key and context.config.index is None:
         raise ConfigError(
-            "update_format upsert needs a message key: name its columns in format.config.key_fields, in writer.key, or "
-            "with an index"
+            "update_format upsert needs a message key: name its columns in format.config.key_fields or in writer.key, "
+            "or give an index"
         )
     if update_format == "raw" and context.changes.mode != "inserts":
         raise ConfigError(
@@ -151,9 +152,10 @@ def _check(context: Context, form: JsonFormat, writer: WriterConfig) -> None:
 
 
 def _key_columns(context: Context, form: JsonFormat) -> tuple[int, ...]:
-    """Return the numbers of key_fields' columns, in the order listed; those of an image are found later."""
+    """Return the numbers of key_fields' columns, as listed, or of the index's; those of an image are found later."""
     if form.key_fields is None:
-        return ()
+        indexed = form.update_format in {"debezium", "upsert"} and not context.config.writer.key
+        return find_index_columns(context.schema, context.config) if indexed else ()
     if context.config.writer.after_column is not None:
         return (context.schema.get_field_index(context.config.writer.after_column),)
     return _find_keys(context.schema, form)
