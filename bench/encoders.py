@@ -97,6 +97,7 @@ def _plugin(name: str) -> dict[str, Any]:
 CSV = {"format": "csv", "csv_weight": False}
 AVRO = {"format": {"name": "avro", "config": {"skip_schema_id": True}}}
 PROTOBUF = {"format": {"name": "protobuf", "config": {"skip_schema_id": True}}}
+LARGE_MESSAGES = {"kafka_options": {"message.max.bytes": 64 << 20}}  # 65,536 rows in one, as the others write them
 # by format, the first is the one that the others are compared with
 ENCODERS: dict[str, dict[str, Callable[[Sequence[pa.RecordBatch]], Callable[[int], int]]]] = {
     "json": {
@@ -124,8 +125,16 @@ ENCODERS: dict[str, dict[str, Callable[[Sequence[pa.RecordBatch]], Callable[[int
         "polars, one container": public.polars_avro,
     },
     "protobuf": {"penstock": partial(ours, PROTOBUF), "google.protobuf": public.google_protobuf},
-    "parquet": {"penstock": partial(ours, {"format": "parquet"}), "pyarrow": public.pyarrow_parquet},
-    "arrow": {"penstock": partial(ours, {"format": "arrow"}), "pyarrow": public.pyarrow_ipc},
+    "parquet": {
+        "penstock": partial(ours, {"format": "parquet", **LARGE_MESSAGES}),
+        "penstock, files below 1 MB": partial(ours, {"format": "parquet"}),
+        "pyarrow": public.pyarrow_parquet,
+    },
+    "arrow": {
+        "penstock": partial(ours, {"format": "arrow", **LARGE_MESSAGES}),
+        "penstock, streams below 1 MB": partial(ours, {"format": "arrow"}),
+        "pyarrow": public.pyarrow_ipc,
+    },
 }
 WHOLE: tuple[samples.Sample, ...] = ("orders", "lineitem")
 TEXTS: tuple[samples.Sample, ...] = ("plain", "dictionary")
