@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
-from penstock.config.settings import KeyFormat, LogLevel, Partitioner
+from penstock.config.settings import KeyFormat, LogLevel, Partitioner  # noqa: TC001 - get_type_hints may ask
 
 __all__ = ["Settings"]
 
