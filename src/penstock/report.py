@@ -57,7 +57,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     bytes              key and value of those messages, before compression
     failed_rows        rows that the broker does not have; `errors` says why
     unknown_rows       rows that may or may not be in the log: a worker died with them, or the answer was lost
-    skipped_rows       rows that send nothing by their meaning: a weight of 0
+    skipped_rows       rows that send nothing by their meaning: a weight of 0, or changes that an index or the
+                       output buffer has merged with others
     null_keys          rows sent without a key, because their key column was null
     startup_seconds    from the call to the first batch taken: sources checked, workers up, topic known
     seconds            from the first batch taken to the last acknowledgement
@@ -160,7 +161,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         if self.unknown_rows:
             lines.append(f"UNKNOWN: {self.unknown_rows:,} {_rows(self.unknown_rows)} may or may not be in the topic")
         if self.skipped_rows:
-            lines.append(f"skipped: {self.skipped_rows:,} {_rows(self.skipped_rows)} of weight 0")
+            lines.append(f"skipped: {self.skipped_rows:,} {_rows(self.skipped_rows)} of weight 0 or merged away")
         if self.null_keys:
             lines.append(f"null keys: {self.null_keys:,} {_rows(self.null_keys)}")
         if self.unknown_offsets:

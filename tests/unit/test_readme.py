@@ -21,6 +21,7 @@ DOCUMENTS = {  # and where, beside the root, a relative path in each may start f
     "DIFFERENCES.md": [],
     "src/penstock/DESIGN.md": [ROOT / "src" / "core", PACKAGE, *(PACKAGE / d for d in ("cli", "config", "source"))],
     "bench/README.md": [ROOT / "bench"],
+    "examples/README.md": [ROOT / "examples"],
     "tests/README.md": [ROOT / "tests"],
 }
 # An inline `a/b.c` or `a/`, or a bare file name of ours; not options, URLs, globs, absolute paths or words with a dot.
@@ -49,6 +50,25 @@ def test_the_encoder_runs(tmp_path, monkeypatch, capsys):
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert (first["key"], first["value"]) == ("1", '{"id": 1, "price": 0.5}')
     assert (second["key"], second["value"]) == ("2", None)
+
+
+def test_the_commands_of_the_examples_run(tmp_path, monkeypatch, capsys):
+    """As printed, on a file of two rows; PYTHONPATH is the folder of the examples."""
+    text = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ penstock (.*)$", text, re.MULTILINE)
+    pq.write_table(pa.table({"id": [1, 2], "price": [0.5, 1.5]}), tmp_path / "orders.parquet")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    made = []
+    for command in commands:
+        assert main([*shlex.split(command), "--json"]) == 0
+        made.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    assert [(message["key"], message["value"]) for message in made[0]] == [
+        ("1", '{"id":1,"price":0.5}'),
+        ("2", '{"id":2,"price":1.5}'),
+    ]
+    (message,) = made[1]
+    assert message["value"] == '{"id":1,"price":0.5}\n{"id":2,"price":1.5}\n'
 
 
 def test_the_index_groups_changes():

@@ -87,7 +87,7 @@ def test_text_names_every_count_that_is_not_zero():
         "peak memory 412.0 MB",
         "NOT acknowledged: 12 rows",
         "UNKNOWN: 7 rows",
-        "skipped: 5 rows of weight 0",
+        "skipped: 5 rows of weight 0 or merged away",
         "null keys: 1 row",
         "acknowledged without an offset: 4 messages",
         "10 to 1013",
