@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from penstock.columns import find_column, find_connector_column, find_integers, find_text
+from penstock.columns import find_column, find_connector_columns, find_integers, find_text
 from penstock.errors import ConfigError, SchemaError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def find_index_columns(schema: pa.Schema, config: Config) -> tuple[int, ...]:
     name, columns = index
     if not columns:
         raise ConfigError(f'index: writer.relation.indexes gives "{name}" no columns; name those of its key')
-    return tuple(find_connector_column(schema, column, f"writer.relation.indexes.{name}") for column in columns)
+    return find_connector_columns(schema, columns, f"writer.relation.indexes.{name}")
 
 
 def find_identity(schema: pa.Schema, core: _core.Schema, config: Config, columns: set[int]) -> tuple[int, ...]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.errors import ConfigError
-from penstock.names import did_you_mean
+from penstock.names import did_you_mean, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pyarrow as pa
 
     from penstock import _core
 
-__all__ = ["find_column", "find_connector_column", "find_integers", "find_suitable", "find_text"]
+__all__ = ["find_column", "find_connector_columns", "find_integers", "find_suitable", "find_text"]
 
 # as in the names of pyarrow.types.is_…
 _TEXT = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "fixed_size_binary")
@@ -28,12 +30,25 @@ def find_column(schema: pa.Schema, name: str, setting: str) -> int:
     return int(places[0])
 
 
-def find_connector_column(schema: pa.Schema, name: str, setting: str) -> int:
-    """Return the number of a column that the connector's own configuration names.
+def find_connector_columns(schema: pa.Schema, names: Iterable[str], setting: str) -> tuple[int, ...]:
+    """Return the numbers of columns that the connector's own configuration names, none of them twice.
 
     There a name is an SQL identifier: folded to lower case unless it stands in double quotes. A column of exactly the
     name as written is taken too when no folded one is there.
     """
+    found: dict[int, str] = {}
+    for name in names:
+        at = _find_connector_column(schema, name, setting)
+        if at in found:
+            raise ConfigError(
+                f"{setting}: {found[at]} and {name} are the same column, {shown(schema.field(at).name)}; leave one of "
+                "them out, or put names with capitals in double quotes"
+            )
+        found[at] = name
+    return tuple(found)
+
+
+def _find_connector_column(schema: pa.Schema, name: str, setting: str) -> int:
     if len(name) > 2 and name[0] == name[-1] == '"':  # noqa: PLR2004 - two quotation marks
         return find_column(schema, name[1:-1], setting)
     folded = name.lower()

@@ -298,7 +298,7 @@ def test_names_are_references():
         (pa.string(), ["null", "string", "int"], r"union \[null, string, int\]; only"),
         (pa.string(), ["string"], r"union \[string\]; only"),
         (pa.binary(3), FIXED, r'fixed_size_binary\[3\], but the Avro schema has fixed "f"'),
-        (pa.decimal128(9, 4), DECIMAL, "has 3 digits after the point; digits would be lost"),
+        (pa.decimal128(9, 4), DECIMAL, "has a scale of 3; digits would be lost"),
         (pa.decimal128(9, 2), "bytes", "decimal128"),
         (pa.null(), "string", "is null, but the Avro schema has string"),
         (pa.int8(), "null", "has null there"),

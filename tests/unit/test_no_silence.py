@@ -115,6 +115,22 @@ def test_a_name_in_the_wrong_place_is_sent_to_the_right_one(settings, said):
     assert said in str(caught.value)
 
 
+def test_a_name_that_is_wrong_is_called_by_its_setting():
+    with pytest.raises(penstock.ConfigError, match=r'namespace "1a": Avro takes names'):
+        penstock.preview(ROWS, topic="t", format=form("avro", namespace="1a"))
+
+
+@pytest.mark.parametrize("update_format", ["redis", "upsert", "debezium"])
+def test_one_column_under_two_names(update_format):
+    """Names of the connector fold, so that two of them may be one column: in a key it stands once."""
+    members = {"update_format": update_format, "key_fields": ["s", "S"]}
+    with pytest.raises(penstock.ConfigError, match='key_fields: s and S are the same column, "s"; '):
+        penstock.preview(ROWS, topic="t", format=form("json", **members))
+    indexes = {"index": "i", "relation": {"indexes": {"i": ["s", "S"]}}}
+    with pytest.raises(penstock.ConfigError, match=r'indexes\.i: s and S are the same column, "s"; '):
+        penstock.preview(ROWS, topic="t", format="avro", **indexes)
+
+
 @pytest.mark.parametrize(
     ("flag", "said"),
     [

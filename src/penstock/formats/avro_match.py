@@ -158,8 +158,8 @@ class _Matcher:
         kind = value(column.field).type
         if avro.scale < kind.scale:
             raise SchemaError(
-                f'column "{where}" is {kind}, but the Avro schema has {avro.scale} digits after the point; digits '
-                f"would be lost, so cast the column, or give the schema a scale of {kind.scale}",
+                f'column "{where}" is {kind}, but the Avro schema has a scale of {avro.scale}; digits would be '
+                f"lost, so cast the column, or give the schema a scale of {kind.scale}",
                 column=where,
             )
         digits = kind.precision - kind.scale + avro.scale  # that a value may have once it is rescaled

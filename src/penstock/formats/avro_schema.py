@@ -58,9 +58,11 @@ class Name(NamedTuple):
         parts = [*(namespace.split(".") if namespace else ()), *relation.split(".")]
         for part in parts:
             if _NAME.fullmatch(part) is None:
-                given = relation if part in relation.split(".") else namespace
+                whose = f"{what} {shown(relation)}"
+                if part not in relation.split("."):
+                    whose = f"format.config.namespace {shown(namespace)}"
                 raise ConfigError(
-                    f"{what} {shown(given)}: Avro takes names of letters, digits and _ that begin with no digit, "
+                    f"{whose}: Avro takes names of letters, digits and _ that begin with no digit, "
                     f"parted by dots, found {shown(part)}; give another one"
                 )
         return cls(parts[-1], ".".join(parts[:-1]))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from penstock.changes import find_index_columns
-from penstock.columns import find_connector_column
+from penstock.columns import find_connector_columns
 from penstock.config import JsonFormat
 from penstock.errors import ConfigError, SchemaError
 from penstock.formats import Context, Form
@@ -151,7 +151,7 @@ def _key_columns(context: Context, form: JsonFormat) -> tuple[int, ...]:
 
 
 def _find_keys(schema: pa.Schema, form: JsonFormat) -> tuple[int, ...]:
-    return tuple(find_connector_column(schema, name, "format.config.key_fields") for name in form.key_fields or ())
+    return find_connector_columns(schema, form.key_fields or (), "format.config.key_fields")
 
 
 def _value_columns(context: Context, keys: Iterable[int]) -> tuple[int, ...]:
