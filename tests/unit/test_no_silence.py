@@ -103,6 +103,8 @@ def test_a_buffer_that_is_off_by_name_is_no_surprise():
     ("settings", "said"),
     [
         ({"update_format": "debezium"}, 'it is a member of format: {"name": …, "config": {"update_format": …}}'),
+        ({"format": "debezium"}, '{"name": "json", "config": {"update_format": "debezium"}}'),
+        ({"format": "confluent_jdbc"}, '{"name": "avro", "config": {"update_format": "confluent_jdbc"}}'),
         ({"send_snapshot": True}, "here it is writer.snapshot"),
         ({"format": form("csv", csv_header=True)}, "csv has no such member; it is a setting of penstock's own"),
         ({"format": form("parquet", array=True)}, "its members are buffer_size_records"),

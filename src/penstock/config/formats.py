@@ -6,7 +6,7 @@ What is penstock's own about a format is a setting of `writer` (settings.py), so
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 JsonUpdateFormat = Literal["insert_delete", "snowflake", "debezium", "redis", "weighted", "raw", "upsert"]
+AvroUpdateFormat = Literal["raw", "confluent_jdbc", "debezium"]
 JsonFlavor = Literal[
     "default", "snowflake", "kafka_connect_json_converter", "debezium_mysql", "debezium_postgres", "pandas", "datagen",
     "postgres", "c_hex", "blockchain", "ClockInput",
@@ -84,7 +85,7 @@ _SECRET_MEMBERS: Final = {"registry_headers", "registry_proxy", "registry_passwo
 class AvroFormat(RegistryFormat, frozen=True, kw_only=True, tag_field="name", tag="avro"):
     """Avro binary data, one row a message."""
 
-    update_format: Literal["raw", "confluent_jdbc", "debezium"] = "raw"
+    update_format: AvroUpdateFormat = "raw"
     schema: str | None = None
     key_mode: Literal["none", "key_fields"] | None = None
     cdc_field: str | None = None
@@ -157,7 +158,7 @@ def read_format(keyword: object, lower: Given | None) -> Format:
         if given.value != name:
             name, members, where = _split(given)
     if name not in FORMATS:
-        hint = did_you_mean(name, FORMATS) or f"; the formats are {', '.join(FORMATS)}"
+        hint = _owner(name) or did_you_mean(name, FORMATS) or f"; the formats are {', '.join(FORMATS)}"
         raise ConfigError(f"{where}: there is no format {shown(name)}{hint}")
     return _plain(FORMATS[name](**_members(name, members, where)))
 
@@ -178,6 +179,14 @@ def _members(name: str, members: Mapping[str, Any], where: str) -> dict[str, Any
         if field.required and field.name not in values:
             raise ConfigError(f"{where}.config.{field.name} is missing; format {name} needs it")
     return values
+
+
+def _owner(name: str) -> str:
+    """Return which format has an update format of this name, as the end of a sentence; '' where none has."""
+    for owner, updates in (("json", get_args(JsonUpdateFormat)), ("avro", get_args(AvroUpdateFormat))):
+        if name in updates:
+            return f'; {name} is an update_format: {{"name": "{owner}", "config": {{"update_format": "{name}"}}}}'
+    return ""
 
 
 def _instead(member: str, fields: Mapping[str, Any]) -> str:
