@@ -49,10 +49,19 @@ inline void put_raw(Out& out, T v) {
   out.p += sizeof v;
 }
 
+[[noreturn]] void outside_dictionary(const std::string& path, int64_t index, const Array& a) {
+  throw EncodeFailure(path, "dictionary index " + std::to_string(index) + " is outside the dictionary of " +
+                                std::to_string(a.dictionary->length) + " values");
+}
+
 // A string behind dictionaries and runs.
-Bytes text_at(const Type& type, const Array& a, int64_t i) {
-  if (type.dictionary) return text_at(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i));
-  if (type.kind == Kind::run_end) return text_at(type.children[1], a.children[1], run_at(type, a, i, -1));
+Bytes text_at(const Type& type, const Array& a, int64_t i, const std::string& path) {
+  if (type.dictionary) {
+    const int64_t index = integer_at(type.kind, a, i);
+    if (index < 0 || index >= a.dictionary->length) outside_dictionary(path, index, a);
+    return text_at(*type.dictionary, *a.dictionary, index, path);
+  }
+  if (type.kind == Kind::run_end) return text_at(type.children[1], a.children[1], run_at(type, a, i, -1), path);
   return bytes_at(type, a, i);
 }
 
@@ -370,10 +379,7 @@ inline void Datum::from_dictionary(Node& n, int64_t i, Out& out) {
 
 // A value that is long, or not encoded yet, or not worth keeping.
 void Datum::other_dictionary(Node& n, int64_t index, Out& out) {
-  if (index < 0 || index >= n.array->dictionary->length) {
-    throw EncodeFailure(n.path, "dictionary index " + std::to_string(index) + " is outside the dictionary of " +
-                                    std::to_string(n.array->dictionary->length) + " values");
-  }
+  if (index < 0 || index >= n.array->dictionary->length) outside_dictionary(n.path, index, *n.array);
   Encoded& known = n.encoded;
   const auto at = static_cast<size_t>(index);
   if (at >= known.slots.size() || (known.slots[at].size == Encoded::none && known.bytes > most_dictionary_bytes)) {
@@ -431,7 +437,7 @@ void Datum::map(Node& n, int64_t i, Out& out) {
   order.clear();
   for (int64_t k = from; k < from + span.count; ++k) {
     if (stands_for_null(key_type, keys, k)) throw EncodeFailure(n.path, "a map's key is null; Avro needs a string");
-    order.emplace_back(text_at(key_type, keys, k), k);
+    order.emplace_back(text_at(key_type, keys, k, n.path), k);
     const Bytes& key = order.back().first;
     if (!valid_utf8(key.data, static_cast<size_t>(key.size))) throw EncodeFailure(n.path, "a map's key is not valid UTF-8");
   }
