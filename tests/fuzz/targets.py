@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
@@ -215,6 +215,7 @@ def read_protobuf(case: Case, messages: Sequence[Message], rows: int | None) -> 
 
     made = generate(columns_of(case), range(len(columns_of(case))), "", "T")
     pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)  # what a descriptor set may import
     for file in descriptor_pb2.FileDescriptorSet.FromString(made.file.descriptor_set()).file:
         pool.Add(file)
     form = message_factory.GetMessageClass(pool.FindMessageTypeByName("T"))
