@@ -70,6 +70,13 @@ Consolidator::Change Consolidator::read(const ChangeReader& reader, const Array&
   return {1, op == Op::update || (op == Op::after && !paired)};
 }
 
+// What it replaces is not known without a key: sums of weights would keep the old row, or put an older update behind a newer one.
+void Consolidator::refuse_upsert(const ChangeReader& reader, int64_t row) {
+  throw RowFailure{row, reader.schema_.children[static_cast<size_t>(reader.columns_.column)].name,
+                   "an update without its old row cannot be merged with other changes by enable_output_buffer alone; give an index, whose "
+                   "key says which row it replaces, or give updates as -U and +U"};
+}
+
 void Consolidator::add(ChangeReader& reader, const Array& block, uint32_t piece, uint32_t first) {
   const bool by_key = !index_.empty();
   reader.rows_.open(block);
@@ -86,6 +93,7 @@ void Consolidator::add(ChangeReader& reader, const Array& block, uint32_t piece,
     for (int64_t k = 0; k < n; ++k) {
       const auto at = static_cast<size_t>(k);
       const Change change = read(reader, block, from + k);
+      if (change.upsert && !by_key) refuse_upsert(reader, from + k);
       const auto row = first + static_cast<uint32_t>(from + k);
       try {
         if (change.weight != 0) count(row_hashes_[at], by_key ? &key_hashes_[at] : nullptr, change, piece, row);
@@ -103,7 +111,6 @@ uint32_t Consolidator::find_row(const RowHash& row, const Key* key, uint32_t key
     r.b = key != nullptr ? static_cast<uint64_t>(key->upserts) << 32 | key_number : row.b;
     r.weight = 0;
     r.piece = piece;
-    r.upsert = 0;
     r.row = at;
   };
   const uint32_t number = rows_.find(
@@ -136,7 +143,6 @@ void Consolidator::count(const RowHash& row, const RowHash* key_hash, const Chan
     throw RowFailure{0, "", "very large weight: those of this row add up to more than 64 bits hold"};
   }
   entry.weight = sum;
-  entry.upsert = entry.upsert | static_cast<uint32_t>(change.upsert);
   const int now = static_cast<int>(sum != 0) - static_cast<int>(was);
   rows_left_ += now;
   if (key == nullptr) return;
@@ -202,7 +208,7 @@ std::vector<std::vector<Verdict>> Consolidator::finish(const std::vector<Source>
     for (size_t k = 0; k < rows_.size(); ++k) {
       const Row& row = rows_[static_cast<uint32_t>(k)];
       if (row.weight == 0) continue;
-      send(row, row.weight < 0 ? delete_bit : row.upsert != 0 ? update_bit : 0, magnitude(row.weight));
+      send(row, row.weight < 0 ? delete_bit : 0, magnitude(row.weight));
     }
   } else {
     settle(pieces);

@@ -341,3 +341,19 @@ def test_snapshot_of_a_log(mock):
             writer.write(batch.drop_columns(["v"]))
         writer.write(batch)
     assert sorted(read(mock)) == [("delete", 1, "a"), ("insert", 1, "a")]
+
+
+@pytest.mark.parametrize(
+    ("ops", "row"), [(["u", "u", "u"], 0), (["I", "u"], 1), (["+U"], 0), (["-U", "+U", "upsert"], 2)]
+)
+def test_an_update_without_its_old_row(ops, row):
+    """Without an index nobody knows what it replaces: a, b, a would be sent as a, a, b. With one it is sent as it is."""
+    batch = pa.record_batch({"k": [1] * len(ops), "v": [("a", "b")[at % 2] for at in range(len(ops))], "op": ops})
+    form = {"name": "json", "config": {"update_format": "upsert", "key_fields": ["k"]}}
+    given: dict[str, Any] = {"format": form, "op_column": "op", "enable_output_buffer": True}
+    with pytest.raises(penstock.EncodeError, match="give an index") as caught:
+        list(penstock.preview(batch, **given))
+    assert (caught.value.row, caught.value.column) == (row, "op")
+    (message,) = penstock.preview(batch, index="i", relation={"indexes": {"i": ["k"]}}, **given)
+    assert message.value is not None
+    assert json.loads(message.value)["v"] == batch.column("v").to_pylist()[-1]
