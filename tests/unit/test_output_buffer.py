@@ -347,7 +347,7 @@ def test_snapshot_of_a_log(mock):
     ("ops", "row"), [(["u", "u", "u"], 0), (["I", "u"], 1), (["+U"], 0), (["-U", "+U", "upsert"], 2)]
 )
 def test_an_update_without_its_old_row(ops, row):
-    """Without an index nobody knows what it replaces: a, b, a would be sent as a, a, b. With one it is sent as it is."""
+    """Without an index nobody knows what it replaces: a, b, a would be sent as a, a, b. With one it is sent."""
     batch = pa.record_batch({"k": [1] * len(ops), "v": [("a", "b")[at % 2] for at in range(len(ops))], "op": ops})
     form = {"name": "json", "config": {"update_format": "upsert", "key_fields": ["k"]}}
     given: dict[str, Any] = {"format": form, "op_column": "op", "enable_output_buffer": True}
