@@ -65,26 +65,6 @@ Bytes text_at(const Type& type, const Array& a, int64_t i, const std::string& pa
   return bytes_at(type, a, i);
 }
 
-void grow_string(Out&, size_t);
-
-// An Out over a std::string, for the values of dictionaries.
-struct StringOut : Out {
-  std::string& target;
-  explicit StringOut(std::string& s) : target(s) {
-    grow = grow_string;
-    p = reinterpret_cast<uint8_t*>(&target[0]) + target.size();
-    end = p;
-  }
-  size_t used() const { return static_cast<size_t>(p - reinterpret_cast<const uint8_t*>(target.data())); }
-};
-void grow_string(Out& out, size_t room) {
-  auto& self = static_cast<StringOut&>(out);
-  const size_t used = self.used();
-  self.target.resize(std::max(2 * self.target.size(), used + room));
-  out.p = reinterpret_cast<uint8_t*>(&self.target[0]) + used;
-  out.end = reinterpret_cast<uint8_t*>(&self.target[0]) + self.target.size();
-}
-
 // Encodes records over the root of a schema; the format and the key are thin around it.
 class Datum {
  public:
@@ -392,7 +372,7 @@ void Datum::other_dictionary(Node& n, int64_t index, Out& out) {
     StringOut to(text);
     to.need(n.children[0].fixed + reserve_);
     value(n.children[0], index, to);
-    text.resize(to.used());
+    to.finish();
     known.bytes += text.size() + sizeof slot;
     if (text.size() <= sizeof slot.text) {
       std::memcpy(slot.text, text.data(), text.size());

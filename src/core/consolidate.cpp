@@ -12,25 +12,6 @@ namespace {
 constexpr size_t most_shown_changes = 10;
 constexpr size_t most_shown_bytes = 1000;  // of one row, so that the message of an error stays one that can be read
 
-void grow_text(Out&, size_t);
-
-struct TextOut : Out {
-  std::string target;
-  TextOut() { grow = grow_text; }
-  std::string text() {
-    target.resize(static_cast<size_t>(p - reinterpret_cast<uint8_t*>(target.data())));
-    return target;
-  }
-};
-void grow_text(Out& out, size_t room) {
-  auto& self = static_cast<TextOut&>(out);
-  auto* const old = reinterpret_cast<uint8_t*>(self.target.data());
-  const size_t used = out.p == nullptr ? 0 : static_cast<size_t>(out.p - old);
-  self.target.resize(used + room + used / 2 + 64);
-  out.p = reinterpret_cast<uint8_t*>(self.target.data()) + used;
-  out.end = reinterpret_cast<uint8_t*>(self.target.data()) + self.target.size();
-}
-
 // The columns of one row as JSON, for an error; `{…}` where they have no such form.
 std::string as_json(const Type& schema, const std::vector<int>& columns, const Array& block, int64_t row) {
   for (const int c : columns) {
@@ -38,13 +19,14 @@ std::string as_json(const Type& schema, const std::vector<int>& columns, const A
   }
   RowEncoder encoder(schema, columns);
   encoder.open(block);
-  TextOut out;
+  std::string text;
+  StringOut out(text);
   try {
     encoder.row(out, row);
   } catch (const EncodeFailure&) {
     return "{…}";
   }
-  std::string text = out.text();
+  out.finish();
   if (text.size() > most_shown_bytes) text = text.substr(0, most_shown_bytes) + "…";
   return text;
 }
