@@ -1,6 +1,6 @@
 """Rows of Arrow into the bytes of each format, on one core: penstock's encoder beside the best public ones.
 
-    penstock    rows in an arena into messages, as a worker does it (plan, packer); the messages are dropped
+    penstock    rows in an arena into messages, as a worker does it; the messages are dropped
     the others  public.py, into memory
 
 Every one is a process of its own, held to one core, that encodes batches of 65,536 rows for half a second after a pass
@@ -22,13 +22,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import machine
 import public
 import samples
 import tables
 from contenders import WrongResultError
 from penstock import ConfigError, SchemaError, _core, config
+from penstock.batches import BatchEncoder
 from penstock.encode import Planner
-from penstock.layout import make_packer
+from penstock.layout import ColumnarLayout, make_packer
 from public import UnavailableError
 
 if TYPE_CHECKING:
@@ -63,15 +65,21 @@ def ours(settings: dict[str, Any], batches: Sequence[pa.RecordBatch]) -> Callabl
         entries, repeats, groups = selection.copy(arena, position)
         places.append((block, 0, entries, repeats, groups, sum(share[2] for share in selection.shares()), 0))
         position = _aligned(position + selection.nbytes)
-    packer = make_packer(plan.layout)
+    layout = plan.layout
+    if isinstance(layout.format, ColumnarLayout):
+        encoder = BatchEncoder(layout, layout.format)
+        return lambda at: sum(
+            len(message[2] or b"") for message in encoder.messages(_lasting(memory, arena), places[at])
+        )
+    packer = make_packer(layout)
+    return lambda at: packer.measure(_lasting(memory, arena), places[at])[2]
 
-    def encode(at: int) -> int:
-        _, rows, size = packer.measure(arena, places[at])
-        if rows != batches[at].num_rows or memory.closed:  # named here, the memory lives as long as its arena is read
-            raise WrongResultError(f"{rows} of {batches[at].num_rows} rows were encoded")
-        return size
 
-    return encode
+def _lasting(memory: mmap.mmap, arena: int) -> int:
+    """Return the address of memory, which whoever calls this keeps from being let go."""
+    if memory.closed:
+        raise WrongResultError("the arena is gone")
+    return arena
 
 
 def _aligned(position: int) -> int:
@@ -82,9 +90,14 @@ def _json(update_format: str) -> dict[str, Any]:
     return {"format": {"name": "json", "config": {"update_format": update_format}}}
 
 
+def _plugin(name: str) -> dict[str, Any]:
+    return {"format": {"name": "python", "config": {"encoder": f"encode_{name}:encode"}}}
+
+
 CSV = {"format": "csv", "csv_weight": False}
 AVRO = {"format": {"name": "avro", "config": {"skip_schema_id": True}}}
 PROTOBUF = {"format": {"name": "protobuf", "config": {"skip_schema_id": True}}}
+LARGE_MESSAGES = {"kafka_options": {"message.max.bytes": 64 << 20}}  # 65,536 rows in one, as the others write them
 # by format, the first is the one that the others are compared with
 ENCODERS: dict[str, dict[str, Callable[[Sequence[pa.RecordBatch]], Callable[[int], int]]]] = {
     "json": {
@@ -96,6 +109,8 @@ ENCODERS: dict[str, dict[str, Callable[[Sequence[pa.RecordBatch]], Callable[[int
         "DuckDB COPY": public.duckdb_copy("FORMAT json"),
         "arrow-rs": public.arrow_rs("write_ndjson"),
         "orjson": public.orjson_rows,
+        "penstock, plug-in with orjson": partial(ours, _plugin("orjson")),
+        "penstock, plug-in with msgspec": partial(ours, _plugin("msgspec")),
     },
     "csv": {
         "penstock": partial(ours, CSV),
@@ -110,8 +125,16 @@ ENCODERS: dict[str, dict[str, Callable[[Sequence[pa.RecordBatch]], Callable[[int
         "polars, one container": public.polars_avro,
     },
     "protobuf": {"penstock": partial(ours, PROTOBUF), "google.protobuf": public.google_protobuf},
-    "parquet": {"penstock": partial(ours, {"format": "parquet"}), "pyarrow": public.pyarrow_parquet},
-    "arrow": {"penstock": partial(ours, {"format": "arrow"}), "pyarrow": public.pyarrow_ipc},
+    "parquet": {
+        "penstock": partial(ours, {"format": "parquet", **LARGE_MESSAGES}),
+        "penstock, files below 1 MB": partial(ours, {"format": "parquet"}),
+        "pyarrow": public.pyarrow_parquet,
+    },
+    "arrow": {
+        "penstock": partial(ours, {"format": "arrow", **LARGE_MESSAGES}),
+        "penstock, streams below 1 MB": partial(ours, {"format": "arrow"}),
+        "pyarrow": public.pyarrow_ipc,
+    },
 }
 WHOLE: tuple[samples.Sample, ...] = ("orders", "lineitem")
 TEXTS: tuple[samples.Sample, ...] = ("plain", "dictionary")
@@ -259,6 +282,7 @@ def notes(found: Sequence[Encoded]) -> list[str]:
 def main() -> None:
     """Run one encoder; print one JSON object."""
     form, sample, encoder, seconds = sys.argv[1:]
+    sys.path.insert(0, str(machine.ROOT / "examples"))
     print(json.dumps(child(form, sample, encoder, float(seconds))))  # type: ignore[arg-type]
 
 

@@ -163,21 +163,27 @@ def pyarrow_ipc(batches: Sequence[pa.RecordBatch]) -> Callable[[int], int]:
 
 
 def google_protobuf(batches: Sequence[pa.RecordBatch]) -> Callable[[int], int]:
-    """to_pylist, and SerializeToString of each row as a message, with the descriptor that penstock makes."""
-    need("google.protobuf")
-    descriptor_pb2 = need("google.protobuf.descriptor_pb2")
+    """to_pylist, and SerializeToString of each row as a message, with the descriptor that penstock makes.
+
+    Decimals are texts and dates numbers already, as that descriptor has them.
+    """
     pool = need("google.protobuf.descriptor_pool").DescriptorPool()
+    pool.AddSerializedFile(need("google.protobuf.timestamp_pb2").DESCRIPTOR.serialized_pb)
     schema = batches[0].schema
     made = need("penstock.formats.protobuf_schema").generate(schema, range(len(schema)), "", "Rows")
-    for file in descriptor_pb2.FileDescriptorSet.FromString(made.file.descriptor_set()).file:
-        pool.Add(file)
+    for file in need("google.protobuf.descriptor_pb2").FileDescriptorSet.FromString(made.file.descriptor_set()).file:
+        if not file.name.startswith("google/"):
+            pool.Add(file)
     message = need("google.protobuf.message_factory").GetMessageClass(pool.FindMessageTypeByName("Rows"))
-
-    def encode(at: int) -> int:
-        return sum(len(message(**row).SerializeToString()) for row in batches[at].to_pylist())
-
-    encode(0)  # a value that it does not take ends here
-    return encode
+    kinds = {True: pa.string(), False: pa.int32()}
+    fields = [
+        field.with_type(kinds[pa.types.is_decimal(field.type)])
+        if pa.types.is_decimal(field.type) or pa.types.is_date32(field.type)
+        else field
+        for field in schema
+    ]
+    plain = [batch.cast(pa.schema(fields)) for batch in batches]
+    return lambda at: sum([len(message(**row).SerializeToString()) for row in plain[at].to_pylist()])
 
 
 # ---- shared ---------------------------------------------------------------------------------------------------------

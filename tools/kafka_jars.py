@@ -54,7 +54,7 @@ def java_command() -> str | None:
 def missing(bundle: Bundle = BROKER) -> str | None:
     """One sentence on what this machine lacks for a bundle's program, or None when it can run it."""
     if java_command() is None:
-        return "no Java 17 or newer: install one (Debian: openjdk-17-jre-headless) or set JAVA_HOME"
+        return "no Java 17 or newer: install one (Debian: openjdk-17-jdk-headless) or set JAVA_HOME"
     if not bundle.jars.is_dir() and shutil.which("mvn") is None:
         return f"no Maven, which fetches the jars of {bundle.what} the first time: install it (Debian: maven)"
     return None

@@ -40,7 +40,7 @@ OK = 200
 def missing() -> str | None:
     """One sentence on what this machine lacks for a registry, or None when it can run one."""
     if java_command() is None:
-        return "no Java 17 or newer: install one (Debian: openjdk-17-jre-headless) or set JAVA_HOME"
+        return "no Java 17 or newer: install one (Debian: openjdk-17-jdk-headless) or set JAVA_HOME"
     if not HOME.is_dir() and shutil.which("mvn") is None:
         return "no Maven, which fetches the registry the first time: install it (Debian: maven)"
     return None

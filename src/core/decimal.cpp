@@ -15,6 +15,7 @@ constexpr uint64_t pow10_64[20] = {1ull, 10ull, 100ull, 1000ull, 10000ull, 10000
 
 // The common case: the digits fit 64 bits and the scale leaves them split by one division.
 char* write_small(char* to, uint64_t size, uint32_t scale, bool keep_scale) {
+  if (scale <= 8) return write_scaled(to, size, scale, keep_scale);
   const uint64_t whole = size / pow10_64[scale];
   uint64_t part = size - whole * pow10_64[scale];
   to = write_uint(to, whole);

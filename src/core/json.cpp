@@ -53,10 +53,24 @@ void RowEncoder::row(Out& out, int64_t i) {
   out.need(reserve_);
   *out.p++ = '{';
   for (JsonNode& n : nodes_) {
+    if (n.indices != nullptr && member(n, i, out)) continue;
     put_lead(n, out);
     value(n, i, out);
   }
   *out.p++ = '}';
+}
+
+// A member of the row whose text is at hand. False: nothing was written.
+inline bool RowEncoder::member(const JsonNode& n, int64_t i, Out& out) {
+  uint32_t index;
+  std::memcpy(&index, n.indices + i * 4, 4);
+  if (index >= n.texts.members.size()) return false;
+  const DictionaryTexts::Member& known = n.texts.members[index];
+  const size_t size = known.size;
+  std::memcpy(out.p, known.text, 32);
+  if (size > 32) std::memcpy(out.p + 32, known.text + 32, 32);
+  out.p += size;
+  return size != 0;
 }
 
 // The members of a row or struct that are not null.
@@ -298,6 +312,13 @@ void RowEncoder::from_dictionary(JsonNode& n, int64_t i, Out& out) {
     to.finish();
     texts.start[at] = static_cast<uint32_t>(start);
     texts.size[at] = static_cast<uint32_t>(texts.bytes.size() - start);
+    const size_t whole = n.lead_size + texts.size[at];
+    if (at < texts.members.size() && whole <= sizeof DictionaryTexts::Member::text) {
+      DictionaryTexts::Member& made = texts.members[at];
+      std::memcpy(made.text, n.lead.data(), n.lead_size);
+      std::memcpy(made.text + n.lead_size, texts.bytes.data() + start, texts.size[at]);
+      made.size = static_cast<uint8_t>(whole);
+    }
   }
   const uint32_t size = texts.size[at];
   const char* const from = texts.bytes.data() + texts.start[at];

@@ -22,6 +22,14 @@ struct DictionaryTexts {
   std::vector<uint32_t> start;  // into `bytes`
   std::vector<uint32_t> size;   // 0: not encoded yet
   std::string bytes;
+
+  // A short value of a row's own column as the whole member, `,"name":"value"`: one look-up and one copy of constant size, where
+  // name and value apart would be four and two of any size.
+  struct alignas(64) Member {
+    char text[63];
+    uint8_t size;  // 0: not here, or too long
+  };
+  std::vector<Member> members;
 };
 
 // What a column's type and the style come to: the first six are met most and have their cases in RowEncoder::value.
@@ -47,6 +55,7 @@ struct JsonNode {
   std::string path;          // for errors: address.tags[]
   std::vector<JsonNode> children;
   DictionaryTexts texts;
+  const uint8_t* indices = nullptr;  // of a dictionary, where they have 32 bits and none is null: the usual case
   std::vector<int64_t> order;  // a map's entries sorted by key, reused from row to row
   std::string scratch;         // rewritten VARIANT text, reused too
   std::vector<uint32_t> work;  // of Base58, reused too
@@ -85,6 +94,7 @@ class RowEncoder {
   static constexpr size_t spare = 64;
 
  private:
+  static bool member(const JsonNode& n, int64_t i, Out& out);
   void value(JsonNode& n, int64_t i, Out& out);
   void plain(JsonNode& n, int64_t i, Out& out);
   void from_dictionary(JsonNode& n, int64_t i, Out& out);

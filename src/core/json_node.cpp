@@ -11,6 +11,9 @@ namespace {
 // Above this a dictionary is not worth keeping encoded: its values hardly repeat.
 constexpr size_t most_dictionary_values = size_t{1} << 20;
 
+// Above this not as members, which take 64 bytes each.
+constexpr size_t most_members = size_t{1} << 16;
+
 // Room for the value alone; kinds of no fixed size ask when they are written and need only a little here.
 size_t value_room(const Type& t) {
   if (t.dictionary) return 8;
@@ -123,6 +126,7 @@ JsonNode make_node(const Type& type, const std::string& path, const std::string&
   if (n.lead.size() < lead_pad) n.lead.resize(lead_pad);
   n.fixed = n.lead.size() + value_room(type);
   if (type.dictionary) {
+    n.fixed = std::max(n.fixed, sizeof(DictionaryTexts::Member));
     n.children.push_back(make_node(*type.dictionary, path, "", style));
     return n;
   }
@@ -174,7 +178,10 @@ void open_node(JsonNode& n, const Array& a) {
       n.texts.start.clear();
       n.texts.size.assign(values <= most_dictionary_values ? values : 0, 0);
       n.texts.start.resize(n.texts.size.size());
+      n.texts.members.assign(values <= most_members ? values : 0, {});
     }
+    const bool usual = (n.type->kind == Kind::int32 || n.type->kind == Kind::uint32) && a.validity == nullptr;
+    n.indices = usual && !n.texts.members.empty() ? a.values + a.offset * 4 : nullptr;
     open_node(n.children[0], *a.dictionary);
     return;
   }

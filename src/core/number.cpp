@@ -180,6 +180,19 @@ char* write_uint(char* out, uint64_t v) {
   return out + 16;
 }
 
+char* write_scaled(char* out, uint64_t v, uint32_t scale, bool keep_scale) {
+  // Money is met most, and a division by a constant is a multiplication.
+  const uint64_t whole = scale == 2 ? v / 100 : v / INTEGER_POWERS[scale];
+  const uint64_t part = v - whole * INTEGER_POWERS[scale];
+  out = write_uint(out, whole);
+  // The fraction's digits from the left, and zeros behind them: the highest bytes that are 0 are the zeros at its end.
+  const uint64_t digits = digits8(static_cast<uint32_t>(part * INTEGER_POWERS[8 - scale]));
+  *out = '.';
+  store8(out + 1, digits | ZEROS);
+  const uint32_t kept = keep_scale ? scale : digits == 0 ? 0 : 8 - static_cast<uint32_t>(__builtin_clzll(digits)) / 8;
+  return out + (kept == 0 ? 0 : 1 + kept);
+}
+
 char* write_int(char* out, int64_t v) {
   *out = '-';
   const bool negative = v < 0;

@@ -14,6 +14,9 @@ constexpr int NUMBER_ROOM = 32;
 char* write_int(char* out, int64_t v);
 char* write_uint(char* out, uint64_t v);
 
+// v / 10^scale, scale from 0 to 8, without zeros at the end of the fraction unless they are kept. Needs 9 bytes of room more.
+char* write_scaled(char* out, uint64_t v, uint32_t scale, bool keep_scale);
+
 // DOUBLE: plain with at least one fraction digit for 1e-5 <= |v| < 1e16 and for zero ("1.0", "-0.0", "0.00001"), else
 // an exponent without '+' ("1e16", "5e-324"). NaN and the infinities have no form in JSON and become null.
 char* write_double(char* out, double v);

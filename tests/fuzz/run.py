@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 
 import strategies
 from fuzz.cases import Case, load
-from fuzz.targets import TARGETS
+from fuzz.targets import CHANGES, TARGETS
 from penstock import ConfigError, EncodeError, PenstockError, SchemaError, preview
 from penstock.errors import InternalError
 
@@ -46,10 +46,6 @@ FOUND = 3  # exit status of a child that found something; every other one but 0 
 SHRINK_SECS = 20.0
 IDENTIFIERS = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_]{0,5}\Z")
 STRING_KEYS = st.one_of(strategies.STRINGS, strategies.INTEGERS)
-CHANGES = {  # columns that say what a row is, with their values; their names are no identifiers
-    "#weight": (pa.int64(), st.integers(-2, 3)),
-    "#op": (pa.string(), st.sampled_from(["I", "D", "+U", "insert", "delete"])),
-}
 AT_ONCE = 6
 ALWAYS = 20  # so many refusals and nothing else are no accident
 

@@ -299,7 +299,7 @@ def test_every_case_is_run():
         "unreachable_broker",
         "output_buffer_groups",  # in test_output_buffer.py
     }
-    text = (GOLDEN / "README.md").read_text(encoding="utf-8")
+    text = (GOLDEN.parent.parent / "DIFFERENCES.md").read_text(encoding="utf-8")
     for different in DIFFERENCES:
         assert f"`{different['case']}`" in text
         assert different["connector"] != different["penstock"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import oracles
+import penstock
 import strategies
 from compare import check, sent
 from oracles import Packing
@@ -390,3 +392,16 @@ def test_nested_variant():
     kind = pa.map_(pa.string(), value)
     maps = pa.MapArray.from_arrays([0, 1], pa.array(["k"]), pa.array(["1.0"]), type=kind)
     assert only(maps, pa.field("v", kind)) == ['{"k":1}']
+
+
+@given(st.integers(-(10**18) + 1, 10**18 - 1), st.integers(0, 18))
+def test_decimals_of_one_word(unscaled, scale):
+    """Every scale of a number that fits 64 bits: as the standard library has it, without zeros at the end."""
+    value = Decimal(unscaled).scaleb(-scale)
+    text = f"{value:f}"
+    expected = text.rstrip("0").rstrip(".") if "." in text else text
+    column = pa.array([value], pa.decimal128(18, scale))
+    (message,) = penstock.preview(pa.record_batch({"v": column}), topic="t")
+    assert message.value.decode() == f'{{"insert":{{"v":{"0" if expected in {"", "-0"} else expected}}}}}\n'
+    (message,) = penstock.preview(pa.record_batch({"v": column}), topic="t", keep_decimal_scale=True)
+    assert message.value.decode() == f'{{"insert":{{"v":{text}}}}}\n'

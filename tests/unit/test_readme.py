@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PACKAGE = ROOT / "src" / "penstock"
 DOCUMENTS = {  # and where, beside the root, a relative path in each may start from
     "README.md": [],
+    "DIFFERENCES.md": [],
     "src/penstock/DESIGN.md": [ROOT / "src" / "core", PACKAGE, *(PACKAGE / d for d in ("cli", "config", "source"))],
     "bench/README.md": [ROOT / "bench"],
     "tests/README.md": [ROOT / "tests"],

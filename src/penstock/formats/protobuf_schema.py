@@ -209,6 +209,12 @@ def _check_names(members: Sequence[tuple[int, str, Column]]) -> None:
                 "column has that name; rename one of them",
                 column=column.path,
             )
+        if column.kind == "map" and _entry_name(name)[0].isdigit():
+            raise SchemaError(
+                f'column "{column.path}" is a map, whose entries Protobuf calls {_entry_name(name)}; readers refuse a '
+                "name that begins with a digit, so rename the column",
+                column=column.path,
+            )
     if len(seen) != len(members):
         counted = [name for _, name, _ in members]
         twice = next(name for name in counted if counted.count(name) > 1)

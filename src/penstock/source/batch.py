@@ -51,7 +51,7 @@ class Batch:
     origin: str
     first_row: int
     decode: Callable[[], Iterator[pa.RecordBatch]] = field(repr=False, compare=False)
-    borrowed: bool = False
+    borrowed: bool = field(default=False, compare=False)
 
     def pieces(self) -> Iterator[pa.RecordBatch]:
         """Read the rows in order, as RecordBatches of at most 65536 rows and about 32 MiB; a batch of no rows has none.
