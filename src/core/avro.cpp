@@ -49,31 +49,20 @@ inline void put_raw(Out& out, T v) {
   out.p += sizeof v;
 }
 
-// A string behind dictionaries and runs.
-Bytes text_at(const Type& type, const Array& a, int64_t i) {
-  if (type.dictionary) return text_at(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i));
-  if (type.kind == Kind::run_end) return text_at(type.children[1], a.children[1], run_at(type, a, i, -1));
-  return bytes_at(type, a, i);
+[[noreturn]] void outside_dictionary(const std::string& path, int64_t index, const Array& a) {
+  throw EncodeFailure(path, "dictionary index " + std::to_string(index) + " is outside the dictionary of " +
+                                std::to_string(a.dictionary->length) + " values");
 }
 
-void grow_string(Out&, size_t);
-
-// An Out over a std::string, for the values of dictionaries.
-struct StringOut : Out {
-  std::string& target;
-  explicit StringOut(std::string& s) : target(s) {
-    grow = grow_string;
-    p = reinterpret_cast<uint8_t*>(&target[0]) + target.size();
-    end = p;
+// A string behind dictionaries and runs.
+Bytes text_at(const Type& type, const Array& a, int64_t i, const std::string& path) {
+  if (type.dictionary) {
+    const int64_t index = integer_at(type.kind, a, i);
+    if (index < 0 || index >= a.dictionary->length) outside_dictionary(path, index, a);
+    return text_at(*type.dictionary, *a.dictionary, index, path);
   }
-  size_t used() const { return static_cast<size_t>(p - reinterpret_cast<const uint8_t*>(target.data())); }
-};
-void grow_string(Out& out, size_t room) {
-  auto& self = static_cast<StringOut&>(out);
-  const size_t used = self.used();
-  self.target.resize(std::max(2 * self.target.size(), used + room));
-  out.p = reinterpret_cast<uint8_t*>(&self.target[0]) + used;
-  out.end = reinterpret_cast<uint8_t*>(&self.target[0]) + self.target.size();
+  if (type.kind == Kind::run_end) return text_at(type.children[1], a.children[1], run_at(type, a, i, -1), path);
+  return bytes_at(type, a, i);
 }
 
 // Encodes records over the root of a schema; the format and the key are thin around it.
@@ -370,10 +359,7 @@ inline void Datum::from_dictionary(Node& n, int64_t i, Out& out) {
 
 // A value that is long, or not encoded yet, or not worth keeping.
 void Datum::other_dictionary(Node& n, int64_t index, Out& out) {
-  if (index < 0 || index >= n.array->dictionary->length) {
-    throw EncodeFailure(n.path, "dictionary index " + std::to_string(index) + " is outside the dictionary of " +
-                                    std::to_string(n.array->dictionary->length) + " values");
-  }
+  if (index < 0 || index >= n.array->dictionary->length) outside_dictionary(n.path, index, *n.array);
   Encoded& known = n.encoded;
   const auto at = static_cast<size_t>(index);
   if (at >= known.slots.size() || (known.slots[at].size == Encoded::none && known.bytes > most_dictionary_bytes)) {
@@ -386,7 +372,7 @@ void Datum::other_dictionary(Node& n, int64_t index, Out& out) {
     StringOut to(text);
     to.need(n.children[0].fixed + reserve_);
     value(n.children[0], index, to);
-    text.resize(to.used());
+    to.finish();
     known.bytes += text.size() + sizeof slot;
     if (text.size() <= sizeof slot.text) {
       std::memcpy(slot.text, text.data(), text.size());
@@ -431,7 +417,7 @@ void Datum::map(Node& n, int64_t i, Out& out) {
   order.clear();
   for (int64_t k = from; k < from + span.count; ++k) {
     if (stands_for_null(key_type, keys, k)) throw EncodeFailure(n.path, "a map's key is null; Avro needs a string");
-    order.emplace_back(text_at(key_type, keys, k), k);
+    order.emplace_back(text_at(key_type, keys, k, n.path), k);
     const Bytes& key = order.back().first;
     if (!valid_utf8(key.data, static_cast<size_t>(key.size))) throw EncodeFailure(n.path, "a map's key is not valid UTF-8");
   }

@@ -19,6 +19,14 @@ std::string shown(const Bytes& b) {
   return std::string(reinterpret_cast<const char*>(b.data), static_cast<size_t>(std::min<int64_t>(b.size, 200)));
 }
 
+// Where the value of a dictionary's row stands: an index may be anything, and is not followed out of the dictionary.
+int64_t place_in_dictionary(const Type& type, const Array& a, int64_t i) {
+  const int64_t index = integer_at(type.kind, a, i);
+  if (index >= 0 && index < a.dictionary->length) return index;
+  throw RowFailure{i, type.name,
+                   "dictionary index " + std::to_string(index) + " is outside the dictionary of " + std::to_string(a.dictionary->length) + " values"};
+}
+
 }  // namespace
 
 Op parse_op(const Bytes& b) {
@@ -51,7 +59,7 @@ Op parse_op(const Bytes& b) {
 
 bool raw_key(const Type& type, const Array& a, int64_t i, Bytes& out) {
   if (a.is_null(i)) return false;
-  if (type.dictionary) return raw_key(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i), out);
+  if (type.dictionary) return raw_key(*type.dictionary, *a.dictionary, place_in_dictionary(type, a, i), out);
   if (type.kind == Kind::run_end) return raw_key(type.children[1], a.children[1], run_at(type, a, i, -1), out);
   out = bytes_at(type, a, i);
   return true;
@@ -59,7 +67,7 @@ bool raw_key(const Type& type, const Array& a, int64_t i, Bytes& out) {
 
 bool integer_value(const Type& type, const Array& a, int64_t i, int64_t& out) {
   if (a.is_null(i)) return false;
-  if (type.dictionary) return integer_value(*type.dictionary, *a.dictionary, integer_at(type.kind, a, i), out);
+  if (type.dictionary) return integer_value(*type.dictionary, *a.dictionary, place_in_dictionary(type, a, i), out);
   if (type.kind == Kind::run_end) return integer_value(type.children[1], a.children[1], run_at(type, a, i, -1), out);
   out = integer_at(type.kind, a, i);
   return true;

@@ -12,25 +12,6 @@ namespace {
 constexpr size_t most_shown_changes = 10;
 constexpr size_t most_shown_bytes = 1000;  // of one row, so that the message of an error stays one that can be read
 
-void grow_text(Out&, size_t);
-
-struct TextOut : Out {
-  std::string target;
-  TextOut() { grow = grow_text; }
-  std::string text() {
-    target.resize(static_cast<size_t>(p - reinterpret_cast<uint8_t*>(target.data())));
-    return target;
-  }
-};
-void grow_text(Out& out, size_t room) {
-  auto& self = static_cast<TextOut&>(out);
-  auto* const old = reinterpret_cast<uint8_t*>(self.target.data());
-  const size_t used = out.p == nullptr ? 0 : static_cast<size_t>(out.p - old);
-  self.target.resize(used + room + used / 2 + 64);
-  out.p = reinterpret_cast<uint8_t*>(self.target.data()) + used;
-  out.end = reinterpret_cast<uint8_t*>(self.target.data()) + self.target.size();
-}
-
 // The columns of one row as JSON, for an error; `{…}` where they have no such form.
 std::string as_json(const Type& schema, const std::vector<int>& columns, const Array& block, int64_t row) {
   for (const int c : columns) {
@@ -38,13 +19,14 @@ std::string as_json(const Type& schema, const std::vector<int>& columns, const A
   }
   RowEncoder encoder(schema, columns);
   encoder.open(block);
-  TextOut out;
+  std::string text;
+  StringOut out(text);
   try {
     encoder.row(out, row);
   } catch (const EncodeFailure&) {
     return "{…}";
   }
-  std::string text = out.text();
+  out.finish();
   if (text.size() > most_shown_bytes) text = text.substr(0, most_shown_bytes) + "…";
   return text;
 }
@@ -70,6 +52,13 @@ Consolidator::Change Consolidator::read(const ChangeReader& reader, const Array&
   return {1, op == Op::update || (op == Op::after && !paired)};
 }
 
+// What it replaces is not known without a key: sums of weights would keep the old row, or put an older update behind a newer one.
+void Consolidator::refuse_upsert(const ChangeReader& reader, int64_t row) {
+  throw RowFailure{row, reader.schema_.children[static_cast<size_t>(reader.columns_.column)].name,
+                   "an update without its old row cannot be merged with other changes by enable_output_buffer alone; give an index, whose "
+                   "key says which row it replaces, or give updates as -U and +U"};
+}
+
 void Consolidator::add(ChangeReader& reader, const Array& block, uint32_t piece, uint32_t first) {
   const bool by_key = !index_.empty();
   reader.rows_.open(block);
@@ -86,6 +75,7 @@ void Consolidator::add(ChangeReader& reader, const Array& block, uint32_t piece,
     for (int64_t k = 0; k < n; ++k) {
       const auto at = static_cast<size_t>(k);
       const Change change = read(reader, block, from + k);
+      if (change.upsert && !by_key) refuse_upsert(reader, from + k);
       const auto row = first + static_cast<uint32_t>(from + k);
       try {
         if (change.weight != 0) count(row_hashes_[at], by_key ? &key_hashes_[at] : nullptr, change, piece, row);
@@ -103,7 +93,6 @@ uint32_t Consolidator::find_row(const RowHash& row, const Key* key, uint32_t key
     r.b = key != nullptr ? static_cast<uint64_t>(key->upserts) << 32 | key_number : row.b;
     r.weight = 0;
     r.piece = piece;
-    r.upsert = 0;
     r.row = at;
   };
   const uint32_t number = rows_.find(
@@ -136,7 +125,6 @@ void Consolidator::count(const RowHash& row, const RowHash* key_hash, const Chan
     throw RowFailure{0, "", "very large weight: those of this row add up to more than 64 bits hold"};
   }
   entry.weight = sum;
-  entry.upsert = entry.upsert | static_cast<uint32_t>(change.upsert);
   const int now = static_cast<int>(sum != 0) - static_cast<int>(was);
   rows_left_ += now;
   if (key == nullptr) return;
@@ -202,7 +190,7 @@ std::vector<std::vector<Verdict>> Consolidator::finish(const std::vector<Source>
     for (size_t k = 0; k < rows_.size(); ++k) {
       const Row& row = rows_[static_cast<uint32_t>(k)];
       if (row.weight == 0) continue;
-      send(row, row.weight < 0 ? delete_bit : row.upsert != 0 ? update_bit : 0, magnitude(row.weight));
+      send(row, row.weight < 0 ? delete_bit : 0, magnitude(row.weight));
     }
   } else {
     settle(pieces);

@@ -9,7 +9,8 @@
 //                       Anything else is an error that names the key.
 //
 // An upsert (the ops update, upsert, u, and a +U without its -U) puts its row in the place of whatever its key had, so with an index
-// all changes of the key before it are forgotten, and what it comes to is an update, or a delete when the row goes again.
+// all changes of the key before it are forgotten, and what it comes to is an update, or a delete when the row goes again. Without an
+// index nobody knows what it replaces, and it is refused.
 #pragma once
 
 #include <cstdint>
@@ -120,8 +121,7 @@ class Consolidator {
     uint64_t a;       // of its hash
     uint64_t b;       // of its hash; with an index its key's number, and how many upserts that key had seen
     int64_t weight;
-    uint32_t piece : 31;
-    uint32_t upsert : 1;
+    uint32_t piece;
     uint32_t row;
     uint64_t hash() const { return a; }
     uint32_t key() const { return static_cast<uint32_t>(b); }
@@ -143,6 +143,7 @@ class Consolidator {
     bool upsert;
   };
   Change read(const ChangeReader& reader, const Array& block, int64_t i);
+  [[noreturn]] static void refuse_upsert(const ChangeReader& reader, int64_t row);
   void count(const RowHash& row, const RowHash* key, const Change& change, uint32_t piece, uint32_t at);
   uint32_t find_row(const RowHash& row, const Key* key, uint32_t key_number, uint32_t piece, uint32_t at);
   bool is_left(const Row& row) { return row.weight != 0 && (index_.empty() || row.upserts() == keys_[row.key()].upserts); }

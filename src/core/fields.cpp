@@ -27,15 +27,6 @@ std::vector<Leaves> one(const Type& schema, int column) {
   return found;
 }
 
-float from_half(uint16_t h) {
-  const uint32_t exponent = (h >> 10) & 31;
-  const auto mantissa = static_cast<float>(h & 0x3ff);
-  const float size = exponent == 0    ? std::ldexp(mantissa, -24)
-                     : exponent == 31 ? (mantissa == 0 ? HUGE_VALF : NAN)
-                                      : std::ldexp(mantissa + 1024, static_cast<int>(exponent) - 25);
-  return (h & 0x8000) != 0 ? -size : size;
-}
-
 // The text of a timestamp stands between quotation marks.
 template <int64_t Per>
 Bytes timestamp_text(char* to, const Leaf& leaf, DayTexts& days) {
@@ -66,7 +57,7 @@ Bytes scalar_text(char* to, const Leaf& leaf, DayTexts& days, const std::string&
       return upto(to + (yes ? 4 : 5));
     }
     case Kind::uint64: return upto(write_uint(to, a.at<uint64_t>(i)));
-    case Kind::float16: return floating(from_half(a.at<uint16_t>(i)), [](char* p, float v) { return write_float(p, v); });
+    case Kind::float16: return floating(widen(a.at<uint16_t>(i)), [](char* p, float v) { return write_float(p, v); });
     case Kind::float32: return floating(a.at<float>(i), [](char* p, float v) { return write_float(p, v); });
     case Kind::float64: return floating(a.at<double>(i), [](char* p, double v) { return write_double(p, v); });
     case Kind::decimal32:

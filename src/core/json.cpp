@@ -32,26 +32,6 @@ inline void put_null(Out& out) {
   out.p += 4;
 }
 
-void grow_string(Out&, size_t);
-
-// An Out over a std::string, for the values of dictionaries.
-struct StringOut : Out {
-  std::string& target;
-  explicit StringOut(std::string& s) : target(s) {
-    grow = grow_string;
-    p = bytes(&target[0]) + target.size();
-    end = p;
-  }
-  void finish() { target.resize(static_cast<size_t>(p - bytes(&target[0]))); }
-};
-void grow_string(Out& out, size_t room) {
-  auto& self = static_cast<StringOut&>(out);
-  const auto used = static_cast<size_t>(out.p - bytes(&self.target[0]));
-  self.target.resize(std::max(2 * self.target.size(), used + room));
-  out.p = bytes(&self.target[0]) + used;
-  out.end = bytes(&self.target[0]) + self.target.size();
-}
-
 }  // namespace
 
 RowEncoder::RowEncoder(const Type& schema, const std::vector<int>& columns, const JsonStyle& style, const std::string& path)

@@ -42,7 +42,10 @@ int compare_keys(const Type& type, const Array& a, int64_t i, int64_t j) {
   if (type.dictionary) {
     const int64_t x = integer_at(type.kind, a, i);
     const int64_t y = integer_at(type.kind, a, j);
-    return x == y ? 0 : compare_keys(*type.dictionary, *a.dictionary, x, y);
+    const int64_t values = a.dictionary->length;
+    // Refused where they are encoded; until then any order will do.
+    if (x == y || std::min(x, y) < 0 || std::max(x, y) >= values) return three_way(x, y);
+    return compare_keys(*type.dictionary, *a.dictionary, x, y);
   }
   switch (type.kind) {
     case Kind::boolean: {

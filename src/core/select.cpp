@@ -73,9 +73,14 @@ void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, i
 }
 
 bool Selector::says(const Array& block, int64_t i, Op op) const {
+  if (options_.change != ChangeMode::op) return false;
   const auto c = static_cast<size_t>(options_.change_column);
   Bytes b;
-  return options_.change == ChangeMode::op && raw_key(schema_.children[c], block.children[c], i, b) && parse_op(b) == op;
+  try {
+    return raw_key(schema_.children[c], block.children[c], i, b) && parse_op(b) == op;
+  } catch (const RowFailure&) {
+    return false;  // the selection says why
+  }
 }
 
 bool Selector::is_pair(const Array& block, int64_t i) const {

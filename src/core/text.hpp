@@ -1,6 +1,7 @@
 // Where encoded bytes go, and the JSON spelling of strings and bytes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
@@ -17,6 +18,27 @@ struct Out {
   void need(size_t room) {
     if (static_cast<size_t>(end - p) < room) grow(*this, room);
   }
+};
+
+// An Out over a string, behind what that holds. The string is longer than what was written until `finish`.
+struct StringOut : Out {
+  explicit StringOut(std::string& s) : target(s) {
+    p = bytes() + target.size();
+    end = p;
+    grow = [](Out& out, size_t room) {
+      auto& self = static_cast<StringOut&>(out);
+      const size_t used = self.used();
+      self.target.resize(std::max(2 * self.target.size(), used + room));
+      out.p = self.bytes() + used;
+      out.end = self.bytes() + self.target.size();
+    };
+  }
+  size_t used() const { return static_cast<size_t>(p - bytes()); }
+  void finish() { target.resize(used()); }
+
+ private:
+  uint8_t* bytes() const { return reinterpret_cast<uint8_t*>(&target[0]); }
+  std::string& target;
 };
 
 // A value that has no form; `column` is the path to it, such as "address.tags[]".

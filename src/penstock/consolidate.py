@@ -235,14 +235,16 @@ def _own(piece: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
 
     Returns it with the bytes that it takes
     """
-    schema = piece.schema
+    schema, columns = piece.schema, piece.columns
     for at, column in enumerate(schema):
         # A view refers to all of the frame that it is a slice of, and that would be copied with it.
         bare = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(column.type)
         if bare is not None:
             schema = schema.set(at, column.with_type(bare))
-    if schema is not piece.schema:
-        piece = piece.cast(schema)
+            columns[at] = columns[at].cast(
+                bare
+            )  # it alone: a cast of all would take run ends from where the slice is not
+    piece = pa.RecordBatch.from_arrays(columns, schema=schema)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
         writer.write_batch(piece)

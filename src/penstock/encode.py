@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from penstock import _core
 from penstock.changes import Changes, find_changes, find_identity, find_index_columns
-from penstock.columns import find_column
+from penstock.columns import find_column, find_connector_column
 from penstock.config import AvroFormat, JsonFormat
 from penstock.errors import ConfigError
 from penstock.fields import AllowedTopics, columns_left_out, find_fields
@@ -74,12 +74,19 @@ class Plan:
             left_out.update(key_columns(schema, writer))
         self._columns = columns = tuple(at for at in range(len(schema)) if at not in left_out)
         form = plan_form(Context(schema, self.core, config, columns, self.changes, stream_id, registry))
+        if form.key is not None and writer.partition_by:
+            raise ConfigError(
+                f"partition_by={','.join(writer.partition_by)} and the message key that format "
+                f"{config.format.__struct_config__.tag} makes exclude each other: a keyed row goes where its key says; "
+                "leave partition_by out, or take partition_column"
+            )
         key = form.key or key
         if key is None and writer.tombstone_column is not None:
             raise ConfigError(
                 f'tombstone_column="{writer.tombstone_column}" needs a key: a null value without one deletes nothing; '
                 "give key, or leave it out"
             )
+        self._refuse_key_beyond_index()
         self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes, fields)
         # With an index the changes of one key go to one partition, in the order of their batches, key or no key.
         self.hashed = key or self.placement.hashed or (JsonKey(self.index) if self.index else None)
@@ -111,6 +118,22 @@ class Plan:
                 why = "says what a row does"
             if why:
                 raise ConfigError(f'index: column "{field.name}" {why}; it cannot be part of a key', column=field.name)
+
+    def _refuse_key_beyond_index(self) -> None:
+        """Refuse a message key that an update can change, which would leave the message of the old one behind."""
+        if not self.index:
+            return
+        fields = getattr(self._config.format, "key_fields", None) or ()
+        keys = {name: find_column(self._schema, name, "key") for name in self._config.writer.key}
+        keys |= {name: find_connector_column(self._schema, name, "key_fields") for name in fields}
+        for name, at in keys.items():
+            if at not in self.index:
+                raise ConfigError(
+                    f'the message key has column "{name}", which index "{self._config.index}" has not: an update that '
+                    "changes it would leave the message of its old key behind; make the key of columns of the index, "
+                    "or add the column to the index",
+                    column=name,
+                )
 
     def _make_reader(self) -> _core.ChangeReader:
         writer = self._config.writer

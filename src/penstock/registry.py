@@ -180,7 +180,8 @@ class Registry:
         failures = []
         for url in self._form.registry_urls:
             try:
-                response = client.post(f"{url.rstrip('/')}/{path}", json=body, headers={"Content-Type": _CONTENT_TYPE})
+                address, auth = _parted(f"{url.rstrip('/')}/{path}")
+                response = client.post(address, json=body, headers={"Content-Type": _CONTENT_TYPE}, auth=auth)
             except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
                 failures.append(f"{_without_user(url)}: {self._clean(str(error)) or type(error).__name__}")
                 continue
@@ -272,6 +273,15 @@ def _check_url(url: str) -> None:
             f"registry_urls: {_without_user(url)} is not the address of a registry; give one such as "
             "https://registry.example:8081"
         )
+
+
+def _parted(address: str) -> tuple[httpx.URL, Any]:
+    """Return the address without user and password, which httpx would log with it, and who asks by them."""
+    import httpx  # noqa: PLC0415 - optional
+
+    url = httpx.URL(address)
+    bare = url.copy_with(userinfo=b"")
+    return bare, httpx.BasicAuth(url.username, url.password) if url.userinfo else httpx.USE_CLIENT_DEFAULT
 
 
 def _without_user(url: str) -> str:

@@ -231,6 +231,7 @@ def keep(text: str) -> Path:
     """Put an input into the corpus; its path."""
     name = load(text).target.replace(" ", "-")
     path = CORPUS / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}.json"
+    CORPUS.mkdir(exist_ok=True)
     path.write_text(text)
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 

@@ -548,3 +548,12 @@ def test_long_and_empty_values():
         {"l": [big, "", big], "m": {"": big.encode(), big: b""}},
         {"l": [], "m": {}},
     ]
+
+
+@pytest.mark.parametrize("form", ["avro", "json", "protobuf"])
+def test_map_key_outside_its_dictionary(form):
+    """A map's keys are not looked for outside of their dictionary, sorted or not."""
+    keys = pa.DictionaryArray.from_arrays(pa.array([1, 1 << 30, 0, -1], pa.int32()), ["b", "a"], safe=False)
+    entries = pa.MapArray.from_arrays(pa.array([0, 4], pa.int32()), keys, pa.array([1, 2, 3, 4]))
+    with pytest.raises(penstock.EncodeError, match="outside the dictionary"):
+        list(penstock.preview(pa.record_batch({"m": entries}), format=form))

@@ -431,3 +431,17 @@ def test_partition_that_is_not_there(place):
     with pytest.raises(penstock.EncodeError) as caught:
         list(penstock.preview(batch, topic="t", partitions=3, partition_column="p"))
     assert (caught.value.row, caught.value.column) == (2, "p")
+
+
+@pytest.mark.parametrize("setting", ["op_column", "weight_column", "partition_column"])
+@pytest.mark.parametrize("index", [-1, 2, 2**31 - 1])
+def test_dictionary_index_outside(setting, index):
+    """What a row does and where it goes is not looked for outside of a dictionary."""
+    values = pa.array(["-U", "+U"]) if setting == "op_column" else pa.array([1, 2])
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, index], pa.int32()), values, safe=False)
+    batch = pa.record_batch({"k": [1, 2, 3], "c": column})
+    debezium = {"name": "json", "config": {"update_format": "debezium", "key_fields": ["k"]}}
+    for more in ({}, {"enable_output_buffer": True}, {"format": debezium}):
+        with pytest.raises(penstock.EncodeError, match="outside the dictionary") as caught:
+            list(penstock.preview(batch, partitions=3, **{setting: "c"}, **more))
+        assert caught.value.row == 2

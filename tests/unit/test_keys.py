@@ -217,3 +217,42 @@ def test_the_oracle_knows_json_keys():
     """A json key stays what it was: the compact object of its columns."""
     batch = pa.record_batch({"a": [1, None], "b": ["x", "y"]})
     assert keys_of(batch, key="b,a") == [text.encode() for text in oracles.rows(batch, ["b", "a"])]
+
+
+# ---- beside an index and partition_by -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "more"),
+    [
+        ({"name": "json", "config": {"update_format": "debezium", "key_fields": ["k", "v"]}}, {}),
+        ({"name": "json", "config": {"update_format": "redis", "key_fields": ["v"]}}, {}),
+        ("json", {"key": ["v"]}),
+        ({"name": "avro", "config": {"key_mode": "none"}}, {"key": ["v"]}),
+    ],
+)
+def test_a_key_beyond_the_index(form, more):
+    """A key that an update of the index can change is refused: the old one would stay; a part of the index is fine."""
+    batch = pa.record_batch({"k": [1, 1], "v": ["a", "b"], "op": ["-U", "+U"]})
+    for columns in (["k"], ["k", "v"]):
+        indexed = {"index": "i", "relation": {"indexes": {"i": columns}}, "op_column": "op"}
+        if columns == ["k"]:
+            with pytest.raises(penstock.ConfigError, match='column "v", which index "i" has not'):
+                penstock.preview(batch, format=form, **indexed, **more)
+        else:
+            assert len(list(penstock.preview(batch, format=form, **indexed, **more))) == 2
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"name": "json", "config": {"update_format": "debezium", "key_fields": ["k"]}},
+        {"name": "json", "config": {"update_format": "redis", "key_fields": ["k"]}},
+        {"name": "avro", "config": {"update_format": "confluent_jdbc"}},
+    ],
+)
+def test_partition_by_beside_a_key_of_the_format(form):
+    """The format's key chooses the partition, so partition_by is refused instead of ignored."""
+    batch = pa.record_batch({"k": [1], "v": ["a"]})
+    with pytest.raises(penstock.ConfigError, match="partition_by=v and the message key"):
+        penstock.preview(batch, format=form, partition_by=["v"])

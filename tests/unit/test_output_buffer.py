@@ -341,3 +341,41 @@ def test_snapshot_of_a_log(mock):
             writer.write(batch.drop_columns(["v"]))
         writer.write(batch)
     assert sorted(read(mock)) == [("delete", 1, "a"), ("insert", 1, "a")]
+
+
+@pytest.mark.parametrize(
+    ("ops", "row"), [(["u", "u", "u"], 0), (["I", "u"], 1), (["+U"], 0), (["-U", "+U", "upsert"], 2)]
+)
+def test_an_update_without_its_old_row(ops, row):
+    """Without an index nobody knows what it replaces: a, b, a would be sent as a, a, b. With one it is sent."""
+    batch = pa.record_batch({"k": [1] * len(ops), "v": [("a", "b")[at % 2] for at in range(len(ops))], "op": ops})
+    form = {"name": "json", "config": {"update_format": "upsert", "key_fields": ["k"]}}
+    given: dict[str, Any] = {"format": form, "op_column": "op", "enable_output_buffer": True}
+    with pytest.raises(penstock.EncodeError, match="give an index") as caught:
+        list(penstock.preview(batch, **given))
+    assert (caught.value.row, caught.value.column) == (row, "op")
+    (message,) = penstock.preview(batch, index="i", relation={"indexes": {"i": ["k"]}}, **given)
+    assert message.value is not None
+    assert json.loads(message.value)["v"] == batch.column("v").to_pylist()[-1]
+
+
+@pytest.mark.parametrize("view", [pa.string_view(), pa.binary_view()])
+@pytest.mark.parametrize("nested", [False, True])
+def test_slices_of_run_ends_beside_views(view, nested):
+    """What is held of a slice is its own rows, though pyarrow's cast of sliced run ends begins at the first."""
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3, 5], pa.int32()), pa.array(["a", None, "b"]))
+    column = pa.StructArray.from_arrays([runs], ["x"]) if nested else runs
+    rows = pa.record_batch({"v": pa.array(["1", "long enough to lie apart", None, "", "z"], view), "r": column}).slice(
+        1
+    )
+    for source in (rows, [rows, rows.slice(2)]):
+        sent = [json.loads(line) for m in penstock.preview(source) for line in (m.value or b"").splitlines()]
+        held = [
+            json.loads(line)
+            for m in penstock.preview(source, enable_output_buffer=True)
+            for line in (m.value or b"").splitlines()
+        ]
+        key = json.dumps
+        # Rows that are the same are put together: as many as there were, at the place of the first.
+        assert sorted(map(key, sent)) == sorted(map(key, held))
+        assert list(dict.fromkeys(map(key, sent))) == list(dict.fromkeys(map(key, held)))

@@ -293,3 +293,32 @@ def test_a_writer_asks_before_it_connects():
             schema=ROWS.schema,
             format={"name": "avro", "config": {"registry_urls": [server.url]}},
         )
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"registry_password": ["s3cret-pass"]},
+        {"registry_authorization_token": {"s3cret-token": 1}},
+        {"registry_headers": {"X": ["s3cret-header"]}},
+        {"registry_proxy": ["http://u:s3cret-pass@p"]},
+        {"registry_urls": "http://u:s3cret-pass@r"},
+    ],
+)
+def test_secrets_of_a_wrong_type(members):
+    """A secret that is not given as it must be is refused by its name alone."""
+    with pytest.raises(penstock.ConfigError) as caught:
+        load(for_preview=True, format={"name": "avro", "config": members})
+    assert str(caught.value).startswith(f"format.config.{next(iter(members))}: found a ")
+    assert not any(secret in str(caught.value) for secret in SECRETS)
+
+
+def test_secrets_are_not_logged(caplog):
+    """The user of an address asks as such, and httpx does not log his password with it."""
+    caplog.set_level(1)
+    with RegistryServer() as server:
+        ask(server.url.replace("http://", "http://user:s3cret%2Dpass@"))
+        ((_, _, headers, _),) = server.requests
+    assert headers["authorization"] == "Basic " + base64.b64encode(b"user:s3cret-pass").decode()
+    assert "POST" in caplog.text
+    assert "s3cret" not in caplog.text

@@ -174,7 +174,11 @@ def _members(name: str, members: Mapping[str, Any], where: str) -> dict[str, Any
         if member not in fields:
             raise ConfigError(f"{given.where}: {name} has no such member{_instead(member, fields)}")
         if value is not None:
-            values[member] = read_columns(given) if member == "key_fields" else read_value(given, fields[member].type)
+            secret = member in _SECRET_MEMBERS
+            kind_of = fields[member].type
+            values[member] = (
+                read_columns(given) if member == "key_fields" else read_value(given, kind_of, secret=secret)
+            )
     for field in fields.values():
         if field.required and field.name not in values:
             raise ConfigError(f"{where}.config.{field.name} is missing; format {name} needs it")

@@ -103,8 +103,8 @@ def read_size(given: Given) -> int:
     return size
 
 
-def read_value(given: Given, wanted: Any) -> Any:  # noqa: ANN401 - what `wanted` says
-    """Return the value as `wanted`, or raise ConfigError: the place, what was found, what is allowed."""
+def read_value(given: Given, wanted: Any, *, secret: bool = False) -> Any:  # noqa: ANN401 - what `wanted` says
+    """Return the value as `wanted`, or raise ConfigError: the place, what was found (no secret), what is allowed."""
     choices = _choices(wanted)
     if choices:
         if given.value not in choices:
@@ -117,7 +117,8 @@ def read_value(given: Given, wanted: Any) -> Any:  # noqa: ANN401 - what `wanted
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{given.where}: found {shown(given.value)}; {_reworded(str(error))}") from None
+        found = f"a {type(given.value).__name__}" if secret else shown(given.value)
+        raise ConfigError(f"{given.where}: found {found}; {_reworded(str(error))}") from None
 
 
 def _reworded(said: str) -> str:

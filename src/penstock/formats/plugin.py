@@ -10,7 +10,9 @@ changes   where the function takes it: "insert", "delete" or "update" for each r
           it does not, a delete is refused as a row that cannot be encoded
 returns   an iterable of messages, each bytes (a value), (key, value) or (key, value, headers): key and value bytes or
           None, headers (name, bytes or None) pairs. n messages for n rows: one each, in order. Any other number, but
-          not none: equal shares of the rows, in order; a row counts as sent when all messages of its share are
+          not none: equal shares of the rows, in order; a row counts as sent when all messages of its share are. A
+          message goes to the partition of its rows, whatever its key: for equal keys to meet, name the columns that
+          they are made of in partition_by
 
 The function is found before any process starts, and found again, once, in each worker. What it raises ends the job as
 an EncodeError at the first row of its batch.
