@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from penstock import _core
 from penstock.changes import Changes, find_changes, find_identity, find_index_columns
-from penstock.columns import find_column, find_connector_column
+from penstock.columns import find_column, find_connector_columns
 from penstock.config import AvroFormat, JsonFormat
 from penstock.errors import ConfigError
 from penstock.fields import AllowedTopics, columns_left_out, find_fields
@@ -125,7 +125,7 @@ class Plan:
             return
         fields = getattr(self._config.format, "key_fields", None) or ()
         keys = {name: find_column(self._schema, name, "key") for name in self._config.writer.key}
-        keys |= {name: find_connector_column(self._schema, name, "key_fields") for name in fields}
+        keys |= dict(zip(fields, find_connector_columns(self._schema, fields, "key_fields"), strict=True))
         for name, at in keys.items():
             if at not in self.index:
                 raise ConfigError(
