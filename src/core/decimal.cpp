@@ -36,6 +36,16 @@ char* write_small(char* to, uint64_t size, uint32_t scale, bool keep_scale) {
 }  // namespace
 
 char* write_decimal(char* to, const uint8_t* value, int bytes, int32_t scale, bool keep_scale) {
+  if (bytes == 16 && scale >= 0 && scale <= 8) {  // most decimals there are
+    int64_t word[2];
+    std::memcpy(word, value, 16);
+    if (word[1] == word[0] >> 63) {
+      *to = '-';
+      const bool negative = word[0] < 0;
+      return write_scaled(to + negative, negative ? uint64_t{0} - static_cast<uint64_t>(word[0]) : static_cast<uint64_t>(word[0]),
+                          static_cast<uint32_t>(scale), keep_scale);
+    }
+  }
   uint64_t limb[4];
   const int limbs = bytes <= 8 ? 1 : bytes / 8;
   if (bytes == 4) {

@@ -129,6 +129,14 @@ void RowEncoder::value(JsonNode& n, int64_t i, Out& out) {
         default: out.p = bytes(write_timestamp<1000000000>(p, v, n.stamp, *n.days)); return;
       }
     }
+    case Spelling::decimal:
+      out.p = bytes(write_decimal(chars(out.p), a.values + (a.offset + i) * n.type->width, n.type->width, n.type->scale, n.style.keep_scale));
+      return;
+    case Spelling::day32:
+      *out.p++ = '"';
+      out.p = bytes(write_day(chars(out.p), a.at<int32_t>(i), *n.days));
+      *out.p++ = '"';
+      return;
     default:
       return plain(n, i, out);
   }
@@ -138,15 +146,7 @@ void RowEncoder::value(JsonNode& n, int64_t i, Out& out) {
 void RowEncoder::plain(JsonNode& n, int64_t i, Out& out) {
   const Array& a = *n.array;
   char* const p = chars(out.p);
-  const auto decimal = [&](char* to) {
-    return bytes(write_decimal(to, a.values + (a.offset + i) * n.type->width, n.type->width, n.type->scale, n.style.keep_scale));
-  };
   const auto day_of = [](int64_t ms) { return ms / 86400000 - (ms % 86400000 < 0 ? 1 : 0); };
-  const auto day = [&](int64_t v) {
-    *out.p++ = '"';
-    out.p = bytes(write_day(chars(out.p), v, *n.days));
-    *out.p++ = '"';
-  };
   switch (n.spelling) {
     case Spelling::int8: out.p = bytes(write_int(p, a.at<int8_t>(i))); return;
     case Spelling::int16: out.p = bytes(write_int(p, a.at<int16_t>(i))); return;
@@ -162,14 +162,16 @@ void RowEncoder::plain(JsonNode& n, int64_t i, Out& out) {
     case Spelling::float16: out.p = bytes(write_float(p, widen(a.at<uint16_t>(i)))); return;
     case Spelling::float32: out.p = bytes(write_float(p, a.at<float>(i), n.decimals)); return;
     case Spelling::checked_float: return checked_float(n, i, out);
-    case Spelling::decimal: out.p = decimal(p); return;
     case Spelling::decimal_text:
       *p = '"';
-      out.p = decimal(p + 1);
+      out.p = bytes(write_decimal(p + 1, a.values + (a.offset + i) * n.type->width, n.type->width, n.type->scale, n.style.keep_scale));
       *out.p++ = '"';
       return;
-    case Spelling::day32: return day(a.at<int32_t>(i));
-    case Spelling::day64: return day(day_of(a.at<int64_t>(i)));
+    case Spelling::day64:
+      *p = '"';
+      out.p = bytes(write_day(p + 1, day_of(a.at<int64_t>(i)), *n.days));
+      *out.p++ = '"';
+      return;
     case Spelling::days32: out.p = bytes(write_int(p, a.at<int32_t>(i))); return;
     case Spelling::days64: out.p = bytes(write_int(p, day_of(a.at<int64_t>(i)))); return;
     case Spelling::clock:

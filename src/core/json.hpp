@@ -32,11 +32,11 @@ struct DictionaryTexts {
   std::vector<Member> members;
 };
 
-// What a column's type and the style come to: the first six are met most and have their cases in RowEncoder::value.
+// What a column's type and the style come to: the first eight are met most and have their cases in RowEncoder::value.
 enum class Spelling : uint8_t {
-  int32, int64, float64, text, boolean, timestamp,
+  int32, int64, float64, text, boolean, timestamp, decimal, day32,
   null, int8, int16, uint8, uint16, uint32, uint64, uint64_text, float16, float32, checked_float,
-  decimal, decimal_text, day32, day64, days32, days64, clock, clock_number, timestamp_millis,
+  decimal_text, day64, days32, days64, clock, clock_number, timestamp_millis,
   uuid, uuid_text, variant, variant_text, bytes, structure, map, run_end, list,
 };
 
