@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pyarrow as pa
 
 from penstock.errors import SchemaError
-from penstock.formats.avro_schema import DEPTH, AvroType, is_list, leaf_name, refused, shown_type, value
+from penstock.formats.avro_schema import DEPTH, AvroType, leaf_name, refused, shown_type, value
+from penstock.formats.kinds import is_list
 from penstock.layout import AvroNode
 from penstock.names import did_you_mean
 

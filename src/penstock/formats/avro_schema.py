@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 import pyarrow as pa
 
 from penstock.errors import ConfigError, SchemaError
+from penstock.formats.kinds import is_binary, is_list
 from penstock.names import did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -240,18 +241,6 @@ def shown_type(column: pa.Field) -> str:
     return str(column.type)[:200]
 
 
-def is_list(kind: pa.DataType) -> bool:
-    """Whether values are lists of any layout."""
-    t = pa.types
-    return bool(
-        t.is_list(kind)
-        or t.is_large_list(kind)
-        or t.is_list_view(kind)
-        or t.is_large_list_view(kind)
-        or t.is_fixed_size_list(kind)
-    )
-
-
 def leaf_name(kind: pa.DataType) -> str:
     """Return one word for a type that nests nothing: Arrow's own for numbers, else what it shares with others."""
     t = pa.types
@@ -272,7 +261,7 @@ def leaf_name(kind: pa.DataType) -> str:
         return str(kind)
     if t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind):
         return "text"
-    if t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind):
+    if is_binary(kind):
         return "binary"
     return "of a type that this version does not know"
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from penstock.config import CsvFormat
 from penstock.errors import ConfigError, SchemaError
 from penstock.formats import Context, Form
+from penstock.formats.kinds import is_binary, is_list
 from penstock.layout import CsvLayout, Packing
 from penstock.names import shown
 
@@ -109,9 +110,9 @@ def _fields(field: pa.Field, path: str) -> Iterator[str]:
     t = pa.types
     if t.is_map(kind):
         raise _VariesError(f'"{path}" is a map of any length')
-    if _is_list(kind) and not t.is_fixed_size_list(kind):
+    if is_list(kind) and not t.is_fixed_size_list(kind):
         raise _VariesError(f'"{path}" is a list of any length, one field for each item')
-    if t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind):
+    if is_binary(kind) and not t.is_fixed_size_binary(kind):
         raise _VariesError(f'"{path}" is binary of any length, one field for each byte')
     if t.is_struct(kind):
         names = [name for at in range(kind.num_fields) for name in _fields(kind.field(at), f"{path}.{kind[at].name}")]
@@ -130,19 +131,7 @@ def _is_nested(column: pa.Field) -> bool:
     """Whether csv_nested_json concerns a column: those whose values are not one field by themselves."""
     kind, is_uuid = _values(column)
     t = pa.types
-    is_binary = t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind)
-    return bool(t.is_map(kind) or t.is_struct(kind) or _is_list(kind) or (is_binary and not is_uuid))
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    t = pa.types
-    return bool(
-        t.is_list(kind)
-        or t.is_large_list(kind)
-        or t.is_list_view(kind)
-        or t.is_large_list_view(kind)
-        or t.is_fixed_size_list(kind)
-    )
+    return bool(t.is_map(kind) or t.is_struct(kind) or is_list(kind) or (is_binary(kind) and not is_uuid))
 
 
 def _values(field: pa.Field) -> tuple[pa.DataType, bool]:

@@ -24,6 +24,7 @@ from pyarrow import types
 from penstock import _core
 from penstock.columns import find_column
 from penstock.errors import ConfigError, SchemaError
+from penstock.formats.kinds import is_binary, is_list
 from penstock.layout import JsonKey, JsonLayout
 
 if TYPE_CHECKING:
@@ -253,10 +254,10 @@ def _described(field: pa.Field, style: JsonStyle, *, told: bool) -> dict[str, An
             "keys": {**keys, "optional": kind.key_field.nullable},
             "values": {**values, "optional": kind.item_field.nullable},
         }
-    if _is_list(kind):
+    if is_list(kind):
         item = kind.value_field
         return {"type": "array", "items": {**_described(item, style, told=told), "optional": item.nullable}}
-    if _is_binary(kind) and not _is_uuid(kind, field):
+    if is_binary(kind) and not _is_uuid(kind, field):
         if told and not style.binary_base64:  # the payload is a list of numbers up to 255
             return {"type": "array", "items": {"type": "int16", "optional": False}}
         return {"type": "bytes"}
@@ -276,19 +277,9 @@ def _scalar(kind: pa.DataType, style: JsonStyle, *, told: bool) -> dict[str, Any
     return {"type": "string"}  # decimals, texts, UUIDs, VARIANT, nulls
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    forms = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
-    return any(is_form(kind) for is_form in forms)
-
-
 def _is_uuid(kind: pa.DataType, field: pa.Field) -> bool:
     marked = (field.metadata or {}).get(b"sql_type") == b"UUID"
     return bool(marked and types.is_fixed_size_binary(kind) and kind.byte_width == 16)  # noqa: PLR2004 - of a UUID
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    forms = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
-    return any(is_form(kind) for is_form in forms)
 
 
 def _dump(value: object) -> str:

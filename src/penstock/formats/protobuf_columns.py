@@ -9,6 +9,7 @@ import pyarrow as pa
 from pyarrow import types as t
 
 from penstock.errors import SchemaError
+from penstock.formats.kinds import is_binary, is_list, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,9 +49,6 @@ class Proto(IntEnum):
 
 _MOST_LEVELS = 64  # readers give up at 100 messages inside one another
 _MOST_SCALE = 1000  # Arrow allows any of 32 bits; digits that are not there would fill gigabytes
-_LISTS = (t.is_list, t.is_large_list, t.is_list_view, t.is_large_list_view, t.is_fixed_size_list)
-_TEXT = (t.is_string, t.is_large_string, t.is_string_view)
-_BINARY = (t.is_binary, t.is_large_binary, t.is_binary_view, t.is_fixed_size_binary)
 _REFUSED = (
     (t.is_null, "holds nothing but nulls"),
     (t.is_duration, "is a duration"),
@@ -131,7 +129,7 @@ def refuse(column: Column, why: str = "") -> NoReturn:
 
 
 def _kind(found: pa.DataType, extension: str, sql_type: str) -> tuple[str, str]:
-    text = any(is_kind(found) for is_kind in _TEXT)
+    text = is_text(found)
     sixteen = t.is_fixed_size_binary(found) and found.byte_width == 16  # noqa: PLR2004 - bytes of a UUID
     if (text or sixteen) and (extension == "arrow.uuid" or sql_type == "UUID"):
         return "uuid", ""
@@ -151,8 +149,8 @@ def _kind(found: pa.DataType, extension: str, sql_type: str) -> tuple[str, str]:
     ):
         if is_kind(found):
             return kind, ""
-    if any(is_kind(found) for is_kind in _BINARY):
+    if is_binary(found):
         return "binary", ""
-    if any(is_kind(found) for is_kind in _LISTS):
+    if is_list(found):
         return "list", ""
     return "none", next((why for is_kind, why in _REFUSED if is_kind(found)), "has an unknown type")
