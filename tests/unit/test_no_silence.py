@@ -108,7 +108,7 @@ def test_a_buffer_that_is_off_by_name_is_no_surprise():
         ({"send_snapshot": True}, "here it is writer.snapshot"),
         ({"format": form("csv", csv_header=True)}, "csv has no such member; it is a setting of penstock's own"),
         ({"format": form("parquet", array=True)}, "its members are buffer_size_records"),
-        ({"format": form("avro", registry_urls="http://one")}, 'found "http://one"; give a list'),
+        ({"format": form("avro", registry_urls="http://one")}, "found a text; give a list"),
     ],
 )
 def test_a_name_in_the_wrong_place_is_sent_to_the_right_one(settings, said):

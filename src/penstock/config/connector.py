@@ -22,7 +22,7 @@ import msgspec
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
-__all__ = ["TRANSPORT_FIELDS", "Connector", "Given", "parse_json", "read_connector"]
+__all__ = ["TRANSPORT_FIELDS", "Connector", "Given", "json_kind", "parse_json", "read_connector"]
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -186,7 +186,7 @@ def _decode(content: bytes, origin: str) -> str:
 
 def _object(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} must be an object, found {_kind(value)}")
+        raise ConfigError(f"{where} must be an object, found {json_kind(value)}")
     for name in value:
         if not isinstance(name, str):
             raise ConfigError(f"{where}: the name of a member is a text, found {shown(name)}")
@@ -198,7 +198,7 @@ def _absent(value: object) -> object:
     return {} if value is None else value
 
 
-def _kind(value: object) -> str:
+def json_kind(value: object) -> str:
     """Return JSON's word for the type of a value, never the value: it may be a secret in the wrong place."""
     kinds: dict[type, str] = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "an array"}
     return "null" if value is None else kinds.get(type(value), type(value).__name__)

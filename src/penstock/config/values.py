@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from penstock.config.connector import Given
+from penstock.config.connector import Given, json_kind
 from penstock.config.memory import parse_bytes
 from penstock.config.settings import Relation
 from penstock.errors import ConfigError
@@ -117,7 +117,7 @@ def read_value(given: Given, wanted: Any, *, secret: bool = False) -> Any:  # no
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        found = f"a {type(given.value).__name__}" if secret else shown(given.value)
+        found = json_kind(given.value) if secret else shown(given.value)
         raise ConfigError(f"{given.where}: found {found}; {_reworded(str(error))}") from None
 
 
