@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -309,7 +310,7 @@ def test_secrets_of_a_wrong_type(members):
     """A secret that is not given as it must be is refused by its name alone."""
     with pytest.raises(penstock.ConfigError) as caught:
         load(for_preview=True, format={"name": "avro", "config": members})
-    assert str(caught.value).startswith(f"format.config.{next(iter(members))}: found a ")
+    assert re.match(rf"format\.config\.{next(iter(members))}: found an? (text|array|object); give ", str(caught.value))
     assert not any(secret in str(caught.value) for secret in SECRETS)
 
 

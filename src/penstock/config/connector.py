@@ -200,7 +200,8 @@ def _absent(value: object) -> object:
 
 def json_kind(value: object) -> str:
     """Return JSON's word for the type of a value, never the value: it may be a secret in the wrong place."""
-    kinds: dict[type, str] = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "an array"}
+    kinds: dict[type, str] = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "an array",
+                              dict: "an object"}  # fmt: skip
     return "null" if value is None else kinds.get(type(value), type(value).__name__)
 
 
