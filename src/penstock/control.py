@@ -26,6 +26,7 @@ __all__ = [
     "Start",
     "Stop",
     "ToWorker",
+    "Token",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -55,6 +56,18 @@ class Start(msgspec.Struct, array_like=True):
     slab_bytes: int
     arena_bytes: int
     initialization_timeout_secs: float
+
+
+class Token(msgspec.Struct, array_like=True):
+    """A login token for OAUTHBEARER. expires_ms: milliseconds since 1970; extensions: names and values of SASL."""
+
+    text: str
+    expires_ms: int
+    principal: str = ""
+    extensions: list[tuple[str, str]] = []
+
+    def __repr__(self) -> str:
+        return f"<Token of {self.principal or 'nobody named'}, expires at {self.expires_ms} ms>"
 
 
 class LayoutPlace(msgspec.Struct, array_like=True, tag=1):

@@ -425,7 +425,8 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "binary_base64": "true", "keep_decimal_scale": "true", "iso_timestamps": "true", "non_finite": "error",
         "omit_nulls": "true", "csv_header": "true", "csv_weight": "false", "csv_quote": "always", "csv_null": "NULL",
         "csv_nested_json": "true", "avro_minimal_decimals": "true", "avro_uuid": "true", "avro_defaults": "true",
-        "auto_register": "false", "check_compatibility": "true",
+        "auto_register": "false", "check_compatibility": "true", "create_topic": '{"partitions": 3}',
+        "region": "eu-west-1", "aws_iam": "false", "aws_role_arn": "arn:aws:iam::1:role/r", "oauth_cb": "m:f",
     }  # fmt: skip
     assert set(texts) == {row.name for row in SETTINGS if row.flag is not None}
     beside = {

@@ -81,9 +81,7 @@ def test_harmless_fields_are_accepted_in_silence(fields: dict[str, Any]) -> None
 def test_harmless_transport_fields_are_accepted_in_silence() -> None:
     """region, kafka_service and the exactly-once options mean nothing to an at-least-once job without AWS."""
     tolerant = {"producer_options": {"linger.ms": "3"}, "consumer_options": {}}
-    assert load(with_transport(region="eu-west-1", kafka_service="k", fault_tolerance=tolerant)) == load(
-        with_transport()
-    )
+    assert load(with_transport(kafka_service="k", fault_tolerance=tolerant)) == load(with_transport())
 
 
 def test_an_unknown_field_of_the_connector_warns_with_the_nearest_name() -> None:

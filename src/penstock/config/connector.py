@@ -49,7 +49,7 @@ TRANSPORT_FIELDS: Final = {
     "headers": True,
     "log_level": True,
     "initialization_timeout_secs": True,
-    "region": False,  # for AWS MSK IAM, which OAUTHBEARER asks for and this version refuses
+    "region": True,
     "kafka_service": False,  # the original ignores it too
     "fault_tolerance": False,  # options of the exactly-once mode only
 }
@@ -93,7 +93,10 @@ def read_connector(config: Mapping[str, Any] | str | bytes | os.PathLike[str]) -
             options[name] = value
         elif TRANSPORT_FIELDS[name]:
             settings[name] = Given(value, f"{place}.{name}", from_json=True)
-    settings.update(_writer_settings(connector, origin))
+    for name, one in _writer_settings(connector, origin).items():
+        if name == "region" and name in settings and settings[name].value != one.value:
+            raise ConfigError(f"{settings[name].where} and {one.where} differ; leave one of them out")
+        settings[name] = one
     for name in _TOP_SETTINGS:
         if name in connector:
             settings[name] = Given(connector[name], f"{origin}: {name}", from_json=True)
@@ -113,7 +116,7 @@ def _writer_settings(connector: Mapping[str, Any], origin: str) -> dict[str, Giv
         settings_where = f"{origin}: writer.{name}"
         if name in _TOP_SETTINGS:
             raise ConfigError(f"{settings_where}: this belongs to the connector; give it at its top, beside transport")
-        if name in TRANSPORT_FIELDS or name == "bootstrap_servers" or "." in name:
+        if (name in TRANSPORT_FIELDS and name != "region") or name == "bootstrap_servers" or "." in name:
             right = "bootstrap.servers" if name == "bootstrap_servers" else name
             raise ConfigError(f"{settings_where}: this belongs to the transport; give it as transport.config.{right}")
         settings[name] = Given(value, settings_where, from_json=True)

@@ -5,7 +5,7 @@ Their meanings and defaults stand in table.py, what is checked in settings.py; a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
 from penstock.config.settings import KeyFormat, LogLevel, Partitioner  # noqa: TC001 - get_type_hints may ask
@@ -69,6 +69,12 @@ class Settings(TypedDict, total=False):
     # schema registry
     auto_register: bool | None
     check_compatibility: bool | None
+    # topics and logins
+    create_topic: Mapping[str, Any] | None
+    region: str | None
+    aws_iam: bool | None
+    aws_role_arn: str | None
+    oauth_cb: str | Callable[..., tuple[Any, ...]] | None
     # processes, memory, time
     workers: int | None
     memory_bytes: int | str | None

@@ -30,7 +30,15 @@ from penstock.config.settings import (
 )
 from penstock.config.table import SETTINGS
 from penstock.config.topics import is_pattern, is_topic, read_topics
-from penstock.config.values import read_columns, read_headers, read_relation, read_size, read_value
+from penstock.config.values import (
+    read_columns,
+    read_create_topic,
+    read_headers,
+    read_oauth_cb,
+    read_relation,
+    read_size,
+    read_value,
+)
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
@@ -117,6 +125,8 @@ _READERS: Final[dict[str, Callable[[Given], Any]]] = {
     "topics": read_topics,
     "memory_bytes": read_size,
     "relation": read_relation,
+    "create_topic": read_create_topic,
+    "oauth_cb": read_oauth_cb,
 }
 _OTHER_TYPES: Final[dict[str, Any]] = {
     "initialization_timeout_secs": Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)],

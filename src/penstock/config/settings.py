@@ -5,13 +5,13 @@ The defaults that run are those of this struct; a test holds the table of settin
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from penstock.config.memory import MIB
 
-__all__ = ["Count", "KeyFormat", "LogLevel", "Partitioner", "Relation", "WriterConfig"]
+__all__ = ["Count", "CreateTopic", "KeyFormat", "LogLevel", "Partitioner", "Relation", "WriterConfig"]
 
 MAX_DEFAULT_WORKERS: Final = 8  # one caller reads and deals a few million rows/s: more workers than this would wait
 
@@ -31,6 +31,14 @@ class Relation(msgspec.Struct, frozen=True, dict=True):
     indexes: dict[str, tuple[str, ...]] = {}
 
 
+class CreateTopic(msgspec.Struct, frozen=True):
+    """How a missing topic is made; None and no config: as the broker has it for topics that it makes itself."""
+
+    partitions: int | None = None
+    replication_factor: int | None = None
+    config: dict[str, str] = {}
+
+
 class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is penstock's own: the `writer` member, and the keywords and flags of the same names."""
 
@@ -44,6 +52,12 @@ class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     partition_by: tuple[str, ...] = ()
     partitioner: Partitioner = "murmur2_random"
     shutdown_timeout_secs: Seconds = 10.0
+    # topics and logins
+    create_topic: CreateTopic | None = None
+    region: str | None = None
+    aws_iam: bool | None = None
+    aws_role_arn: str | None = None
+    oauth_cb: Any = None  # "module:function", or from Python the function itself
     # changes
     relation: Relation = Relation()
     max_weight: Count = 1_000_000

@@ -206,6 +206,20 @@ SETTINGS: Final = (
              "the connector registers"),
     _setting("check_compatibility", "true or false", "false", "ask the registry first whether a schema is compatible",
              "the connector does not"),
+    _setting("create_topic", "JSON object", "",
+             'make a topic that is missing: {"partitions": …, "replication_factor": …, "config": {…}}, each optional',
+             "a typing error in a name must not make a topic"),
+    _setting("region", "AWS region", "$AWS_REGION, $AWS_DEFAULT_REGION, else the profile's",
+             "AWS MSK: the region of the cluster", "as in the connector, but what is named here comes before the "
+             "environment"),
+    _setting("aws_iam", "true or false", "",
+             "whether OAUTHBEARER means AWS MSK IAM; false for other servers whose tokens come otherwise",
+             "it does, as in the connector, unless another source of tokens is named"),
+    _setting("aws_role_arn", "ARN", "", "AWS MSK IAM: the role to assume", "the credentials are used as they are"),
+    _setting("oauth_cb", "module:function", "",
+             "OAUTHBEARER: function that makes tokens; takes sasl.oauthbearer.config, returns the token, when it "
+             "expires (seconds since 1970), and, if wanted, principal and extensions", "AWS MSK IAM, as in the "
+             "connector"),
     _setting(
         "workers", "whole number, 0 to 1024", f"usable cores, at most {MAX_DEFAULT_WORKERS}",
         "processes that encode and send; 0 does it inside the calling process",
@@ -241,5 +255,6 @@ THEMES: Final = {
     "csv_header": "format csv",
     "avro_minimal_decimals": "format avro",
     "auto_register": "schema registry (avro, protobuf)",
+    "create_topic": "topics and logins",
     "workers": "processes, memory, time",
 }

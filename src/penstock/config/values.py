@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from penstock.config.connector import Given, json_kind
+from penstock.config.connector import Given, json_kind, parse_json
 from penstock.config.memory import parse_bytes
-from penstock.config.settings import Relation
+from penstock.config.settings import CreateTopic, Relation
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
-__all__ = ["read_columns", "read_headers", "read_relation", "read_size", "read_value"]
+__all__ = [
+    "read_columns",
+    "read_create_topic",
+    "read_headers",
+    "read_oauth_cb",
+    "read_relation",
+    "read_size",
+    "read_value",
+]
 
 
 def read_headers(given: Given | None) -> tuple[tuple[str, bytes | None], ...]:
@@ -86,6 +94,55 @@ def read_relation(given: Given) -> Relation:
     return Relation(
         name, {str(index): read_columns(Given(of, f"{given.where}.indexes.{index}")) for index, of in indexes.items()}
     )
+
+
+def read_create_topic(given: Given) -> CreateTopic:
+    """Return how a missing topic is made: {"partitions": …, "replication_factor": …, "config": {…}}, all optional."""
+    value = given.value
+    if isinstance(value, str) and not given.from_json:
+        value = parse_json(value, given.where)
+    shape = '{"partitions": 12, "replication_factor": 3, "config": {"retention.ms": "86400000"}}'
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{given.where} must be an object such as {shape}, found {json_kind(value)}")
+    members = ("partitions", "replication_factor", "config")
+    for member in value:
+        if member not in members:
+            raise ConfigError(f'{given.where} has no member "{member}"{did_you_mean(str(member), members)}')
+    numbers: dict[str, int | None] = {}
+    for name in members[:2]:
+        number = value.get(name)
+        wanted = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1 if name == "partitions" else 2**15 - 1)]
+        numbers[name] = None if number is None else read_value(Given(number, f"{given.where}.{name}"), wanted)
+    options = _absent_object(value.get("config"), f"{given.where}.config")
+    texts: dict[str, str] = {}
+    for name, option in options.items():
+        if not isinstance(option, (str, int, float)):
+            raise ConfigError(
+                f"{given.where}.config.{name} must be a text, a number or a boolean, found {json_kind(option)}"
+            )
+        texts[str(name)] = str(option).lower() if isinstance(option, bool) else str(option)
+    return CreateTopic(numbers["partitions"], numbers["replication_factor"], texts)
+
+
+def _absent_object(value: object, where: str) -> Mapping[Any, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} must be an object, found {json_kind(value)}")
+    return value
+
+
+def read_oauth_cb(given: Given) -> str | Callable[..., Any]:
+    """Return the name "module:function", or the function itself from Python."""
+    value = given.value
+    if callable(value) and not given.from_json:
+        return value
+    if not isinstance(value, str):
+        raise ConfigError(f'{given.where} must be a text such as "module:function", found {json_kind(value)}')
+    module, colon, function = value.partition(":")
+    if not (colon and module and function):
+        raise ConfigError(f'{given.where}: found {shown(value)}; give it as "module:function"')
+    return value
 
 
 def read_size(given: Given) -> int:
