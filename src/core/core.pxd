@@ -356,9 +356,55 @@ cdef extern from "fields.hpp" namespace "penstock" nogil:
         MessageFields(const Type&, const FieldsOptions&) except +
 
 
+cdef extern from "client.hpp" namespace "penstock" nogil:
+    struct LogLine:
+        int level
+        string facility
+        string text
+    struct ClientError:
+        int32_t code
+        string text
+    ctypedef vector[pair[string, string]] Options
+    cdef cppclass Client:
+        string set_token(const string&, int64_t, const string&, const Options&)
+        void poll(int)
+        string fatal(int32_t&)
+        vector[LogLine] take_log()
+        string last_error()
+        vector[ClientError] take_errors()
+
+
+cdef extern from "admin.hpp" namespace "penstock" nogil:
+    struct Broker:
+        int32_t id
+        string host
+        int32_t port
+    struct Outcome:
+        int32_t code
+        string text
+    cdef cppclass TopicDescription:
+        int32_t code
+        string text
+        int32_t partitions
+        cbool has_operations
+        vector[int32_t] operations
+    cdef cppclass TopicConfig:
+        int32_t code
+        string text
+        Options entries
+    cdef cppclass CAdmin "penstock::Admin" (Client):
+        CAdmin(const Options&, cbool (*)(void*) noexcept nogil, void*) except +
+        vector[Broker] brokers(int, int32_t&)
+        cbool has_controller()
+        int32_t topic_partitions(const string&, int, int32_t&)
+        TopicDescription describe_topic(const string&, int) except +
+        TopicConfig topic_config(const string&, int) except +
+        Outcome create_topic(const string&, int32_t, int32_t, const Options&, int) except +
+
+
 cdef extern from "produce.hpp" namespace "penstock" nogil:
     struct ProducerOptions:
-        vector[pair[string, string]] configuration
+        Options configuration
         string topic
         vector[pair[string, pair[cbool, string]]] headers
         int64_t window_messages
@@ -384,11 +430,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         int64_t null_keys
         cbool failed
         RowFailure failure
-    struct LogLine:
-        int level
-        string facility
-        string text
-    cdef cppclass CProducer "penstock::Producer":
+    cdef cppclass CProducer "penstock::Producer" (Client):
         CProducer(const ProducerOptions&, cbool (*)(void*) noexcept nogil, void*) except +
         int32_t partitions(const string&, int, int32_t&)
         void produce(uint64_t, CPacker&, const Chunk&) except +
@@ -396,16 +438,12 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         void add_message(size_t, const Bytes&, const Bytes&, const Extras&, uint32_t, cbool) except +
         void end_chunk(const RowFailure*) except +
         void drop_chunk()
-        void poll(int)
         vector[unique_ptr[ChunkResult]] take_results()
         int event_fd()
         void purge()
         int64_t outstanding()
         cbool busy()
         int64_t slab_bytes()
-        string fatal(int32_t&)
-        vector[LogLine] take_log()
-        string last_error()
 
 
 cdef extern from "boundary.hpp" namespace "penstock" nogil:

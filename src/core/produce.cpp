@@ -19,36 +19,17 @@ constexpr size_t most_batch_messages = 1024;
 constexpr size_t least_slab = size_t{64} << 10;
 constexpr int64_t most_batch_bytes = static_cast<int64_t>(least_slab) * 4;
 constexpr size_t most_slab = size_t{2} << 20;
-constexpr size_t most_log_lines = 1000;
 
 std::string name_of(int32_t code) { return api.err2str(code); }
 
 }  // namespace
 
 Producer::Producer(const ProducerOptions& options, bool (*interrupted)(void*), void* interrupted_with)
-    : options_(options), interrupted_(interrupted), interrupted_with_(interrupted_with) {
+    : Client(options.configuration, on_delivery, interrupted, interrupted_with), options_(options) {
   // A sixteenth of the budget each, so that some are on their way while others are written.
   slab_size_ = std::clamp(static_cast<size_t>(options_.slab_bytes / 16), least_slab, most_slab);
-  char why[512];
-  void* const conf = api.conf_new();
-  for (const auto& [name, value] : options_.configuration) {
-    if (api.conf_set(conf, name.c_str(), value.c_str(), why, sizeof why) != 0) {
-      api.conf_destroy(conf);
-      throw std::invalid_argument(why);
-    }
-  }
-  api.conf_set_opaque(conf, this);
-  api.conf_set_dr_msg_cb(conf, on_delivery);
-  api.conf_set_error_cb(conf, on_error);
-  api.conf_set_log_cb(conf, on_log);
-  rk_ = api.create(rk::type_producer, conf, why, sizeof why);
-  if (rk_ == nullptr) {
-    api.conf_destroy(conf);
-    throw std::invalid_argument(why);
-  }
   topic_index(options_.topic);
   if (topics_[0].handle == nullptr) {
-    api.destroy(rk_);
     throw std::invalid_argument("topic \"" + options_.topic + "\" is refused by librdkafka");
   }
   if (!options_.headers.empty()) {
@@ -74,27 +55,11 @@ Producer::~Producer() {
   for (const Topic& topic : topics_) {
     if (topic.handle != nullptr) api.topic_destroy(topic.handle);
   }
-  api.destroy(rk_);
   close(event_fd_);
 }
 
-void Producer::on_delivery(void*, const rk::Message* m, void* opaque) { static_cast<Producer*>(opaque)->delivered(*m); }
-
-void Producer::on_error(void*, int code, const char* reason, void* opaque) {
-  static_cast<Producer*>(opaque)->last_error_ = name_of(code) + ": " + reason;
-}
-
-void Producer::on_log(const void* rk, int level, const char* facility, const char* text) {
-  auto* const self = static_cast<Producer*>(api.opaque(rk));
-  const std::lock_guard<std::mutex> guard(self->log_lock_);
-  if (self->log_.size() < most_log_lines) self->log_.push_back({level, facility, text});
-}
-
-std::vector<LogLine> Producer::take_log() {
-  const std::lock_guard<std::mutex> guard(log_lock_);
-  std::vector<LogLine> lines(log_.begin(), log_.end());
-  log_.clear();
-  return lines;
+void Producer::on_delivery(void*, const rk::Message* m, void* client) {
+  static_cast<Producer*>(static_cast<Client*>(client))->delivered(*m);
 }
 
 // Topics are known by number; librdkafka's handle is made when one is met, and kept.
@@ -107,27 +72,9 @@ size_t Producer::topic_index(std::string_view name) {
 }
 
 int32_t Producer::partitions(const std::string& name, int timeout_ms, int32_t& code) {
-  const rk::Metadata* metadata = nullptr;
   void* const handle = topics_[topic_index(name)].handle;
-  if (handle == nullptr) code = rk::err_invalid_arg;
-  if (handle == nullptr) return 0;
-  code = api.metadata(rk_, 0, handle, &metadata, timeout_ms);
-  if (code != 0) return 0;
-  int32_t count = 0;
-  code = rk::err_unknown_topic_or_part;
-  for (int t = 0; t < metadata->topic_count; ++t) {
-    const rk::MetadataTopic& topic = metadata->topics[t];
-    if (name != topic.topic) continue;
-    code = topic.err;
-    count = topic.partition_count;
-    for (int p = 0; p < topic.partition_count && code == 0; ++p) {
-      // A partition without a leader right after the topic was created: not ready yet.
-      if (topic.partitions[p].leader < 0) code = rk::err_leader_not_available;
-    }
-  }
-  api.metadata_destroy(metadata);
-  if (code == 0 && count == 0) code = rk::err_leader_not_available;
-  return code == 0 ? count : 0;
+  code = rk::err_invalid_arg;
+  return handle == nullptr ? 0 : Client::partitions(name, handle, timeout_ms, code);
 }
 
 void Producer::produce(uint64_t id, Packer& packer, const Chunk& chunk) {
@@ -337,10 +284,8 @@ void* Producer::all_headers(const Extras& extras) const {
 
 void Producer::wait() {
   api.poll(rk_, 20);
-  if (interrupted_ != nullptr && interrupted_(interrupted_with_)) throw Interrupted{};
+  check_interrupted();
 }
-
-void Producer::poll(int timeout_ms) { api.poll(rk_, timeout_ms); }
 
 Producer::Record& Producer::record_for(const Message& m, size_t topic) {
   // Singles of a slab, group and topic share a record. Copies of one row have one each, which ends where `open` does.
@@ -475,12 +420,6 @@ std::vector<std::unique_ptr<ChunkResult>> Producer::take_results() {
 void Producer::purge() {
   api.purge(rk_, rk::purge_queue_and_inflight);
   api.poll(rk_, 0);
-}
-
-std::string Producer::fatal(int32_t& code) const {
-  char why[512] = "";
-  code = api.fatal_error(rk_, why, sizeof why);
-  return code == 0 ? "" : why;
 }
 
 Slab* Producer::take_slab(size_t size) {

@@ -1,6 +1,6 @@
 // One librdkafka producer: messages go in without being copied, delivery reports are counted per chunk, a full queue means wait.
 //
-// Everything here runs in the one thread that packs, polls and reads the results; librdkafka's own threads only reach the log.
+// Everything here runs in the one thread that packs, polls and reads the results.
 // Who owns what: slabs are the producer's until every message in them has its delivery report; a chunk's block and entries in the
 // arena are read only while the chunk is packed; keys are copied by librdkafka.
 #pragma once
@@ -9,20 +9,19 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <mutex>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "client.hpp"
 #include "pack.hpp"
 #include "rdkafka.hpp"
 
 namespace penstock {
 
 struct ProducerOptions {
-  std::vector<std::pair<std::string, std::string>> configuration;  // librdkafka's names and values
+  Options configuration;  // librdkafka's names and values
   std::string topic;
   std::vector<std::pair<std::string, std::pair<bool, std::string>>> headers;  // name, (has a value, value): on every message
   int64_t window_messages = 65536;  // most messages without a delivery report
@@ -58,26 +57,12 @@ struct ChunkResult {
   RowFailure failure{0, "", ""};
 };
 
-struct LogLine {
-  int level;  // syslog: 3 error, 4 warning, 6 info, 7 debug
-  std::string facility;
-  std::string text;
-};
-
-// Thrown out of a wait when the caller asked for it.
-struct Interrupted : std::runtime_error {
-  Interrupted() : std::runtime_error("interrupted") {}
-};
-
-class Producer : public Sink {
+class Producer : public Client, public Sink {
  public:
-  // `interrupted`, where given, is asked in every wait; true ends it with Interrupted.
   Producer(const ProducerOptions& options, bool (*interrupted)(void*), void* interrupted_with);
   ~Producer() override;
-  Producer(const Producer&) = delete;
-  Producer& operator=(const Producer&) = delete;
 
-  // A topic's partitions as the broker tells; <= 0 with `code` set: not known within the time. Connects on the way.
+  // A topic's partitions; see Client. Connects on the way.
   int32_t partitions(const std::string& topic, int timeout_ms, int32_t& code);
 
   // Packs and sends the chunk; returns when its last message is in librdkafka's queue.
@@ -89,9 +74,6 @@ class Producer : public Sink {
   void add_message(size_t group, const Bytes& key, const Bytes& value, const Extras& extras, uint32_t rows, bool open);
   void end_chunk(const RowFailure* failure);
   void drop_chunk();
-
-  // Serves delivery reports for up to timeout_ms.
-  void poll(int timeout_ms);
 
   // Chunks whose messages all have their reports, in the order in which they completed.
   std::vector<std::unique_ptr<ChunkResult>> take_results();
@@ -107,11 +89,6 @@ class Producer : public Sink {
     return outstanding_ * 2 > options_.window_messages || taken * 2 > options_.slab_bytes;
   }
   int64_t slab_bytes() const { return slab_bytes_; }
-  // Empty, or the reason why this producer cannot go on.
-  std::string fatal(int32_t& code) const;
-  std::vector<LogLine> take_log();
-  // What librdkafka last complained of, such as an unreachable broker; empty when nothing.
-  std::string last_error() const { return last_error_; }
 
   Slab* take_slab(size_t size) override;
   void seal_slab(Slab* slab) override;
@@ -147,9 +124,7 @@ class Producer : public Sink {
     bool packed = false;
   };
 
-  static void on_delivery(void* rk, const rk::Message* m, void* opaque);
-  static void on_error(void* rk, int code, const char* reason, void* opaque);
-  static void on_log(const void* rk, int level, const char* facility, const char* text);
+  static void on_delivery(void* rk, const rk::Message* m, void* client);
   void delivered(const rk::Message& m);
   void report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes);
   void settle(Working& chunk);
@@ -164,9 +139,6 @@ class Producer : public Sink {
   Record& record_for(const Message& m, size_t topic);
 
   ProducerOptions options_;
-  bool (*interrupted_)(void*);
-  void* interrupted_with_;
-  void* rk_ = nullptr;
   std::vector<Topic> topics_;                  // the producer's own, then those that rows named
   std::map<std::string, size_t, std::less<>> topic_numbers_;
   void* main_queue_ = nullptr;
@@ -193,10 +165,6 @@ class Producer : public Sink {
   int64_t outstanding_bytes_ = 0;
   std::map<uint64_t, std::unique_ptr<Working>> chunks_;
   std::vector<std::unique_ptr<ChunkResult>> results_;
-
-  std::string last_error_;
-  std::mutex log_lock_;                        // guards log_: librdkafka's threads write it
-  std::deque<LogLine> log_;
 };
 
 }  // namespace penstock

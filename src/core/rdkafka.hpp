@@ -80,6 +80,11 @@ constexpr int32_t err_leader_not_available = 5;
 constexpr int32_t partition_unassigned = -1;
 constexpr int type_producer = 0;
 constexpr int purge_queue_and_inflight = 3;
+constexpr int admin_create_topics = 1;  // rd_kafka_admin_op_t
+constexpr int admin_describe_configs = 5;
+constexpr int admin_describe_topics = 19;
+constexpr int resource_topic = 2;
+constexpr int32_t err_timed_out = -185;
 
 // name in the library without "rd_kafka_", return type, arguments
 #define PENSTOCK_RDKAFKA_CALLS(X)                                                                              \
@@ -109,12 +114,51 @@ constexpr int purge_queue_and_inflight = 3;
   X(outq_len, int, (void*))                                                                                    \
   X(metadata, int, (void*, int, void*, const Metadata**, int))                                                 \
   X(metadata_destroy, void, (const Metadata*))                                                                 \
+  X(controllerid, int32_t, (void*, int))                                                                       \
   X(queue_get_main, void*, (void*))                                                                            \
   X(queue_destroy, void, (void*))                                                                              \
   X(queue_io_event_enable, void, (void*, int, const void*, size_t))                                            \
   X(err2name, const char*, (int))                                                                              \
   X(err2str, const char*, (int))                                                                               \
   X(fatal_error, int, (void*, char*, size_t))                                                                  \
+  X(error_string, const char*, (const void*))                                                                  \
+  X(oauthbearer_set_token, int, (void*, const char*, int64_t, const char*, const char**, size_t, char*, size_t)) \
+  X(queue_new, void*, (void*))                                                                                 \
+  X(queue_poll, void*, (void*, int))                                                                           \
+  X(event_error, int, (void*))                                                                                 \
+  X(event_error_string, const char*, (void*))                                                                  \
+  X(event_destroy, void, (void*))                                                                              \
+  X(AdminOptions_new, void*, (void*, int))                                                                     \
+  X(AdminOptions_destroy, void, (void*))                                                                       \
+  X(AdminOptions_set_request_timeout, int, (void*, int, char*, size_t))                                        \
+  X(AdminOptions_set_operation_timeout, int, (void*, int, char*, size_t))                                      \
+  X(AdminOptions_set_include_authorized_operations, void*, (void*, int))                                       \
+  X(TopicCollection_of_topic_names, void*, (const char**, size_t))                                             \
+  X(TopicCollection_destroy, void, (void*))                                                                    \
+  X(DescribeTopics, void, (void*, const void*, const void*, void*))                                            \
+  X(event_DescribeTopics_result, const void*, (void*))                                                         \
+  X(DescribeTopics_result_topics, const void**, (const void*, size_t*))                                        \
+  X(TopicDescription_error, const void*, (const void*))                                                        \
+  X(TopicDescription_partitions, const void**, (const void*, size_t*))                                         \
+  X(TopicDescription_authorized_operations, const int*, (const void*, size_t*))                                \
+  X(ConfigResource_new, void*, (int, const char*))                                                             \
+  X(ConfigResource_destroy, void, (void*))                                                                     \
+  X(DescribeConfigs, void, (void*, void**, size_t, const void*, void*))                                        \
+  X(event_DescribeConfigs_result, const void*, (void*))                                                        \
+  X(DescribeConfigs_result_resources, const void**, (const void*, size_t*))                                    \
+  X(ConfigResource_error, int, (const void*))                                                                  \
+  X(ConfigResource_error_string, const char*, (const void*))                                                   \
+  X(ConfigResource_configs, const void**, (const void*, size_t*))                                              \
+  X(ConfigEntry_name, const char*, (const void*))                                                              \
+  X(ConfigEntry_value, const char*, (const void*))                                                             \
+  X(NewTopic_new, void*, (const char*, int, int, char*, size_t))                                               \
+  X(NewTopic_set_config, int, (void*, const char*, const char*))                                               \
+  X(NewTopic_destroy, void, (void*))                                                                           \
+  X(CreateTopics, void, (void*, void**, size_t, const void*, void*))                                           \
+  X(event_CreateTopics_result, const void*, (void*))                                                           \
+  X(CreateTopics_result_topics, const void**, (const void*, size_t*))                                          \
+  X(topic_result_error, int, (const void*))                                                                    \
+  X(topic_result_error_string, const char*, (const void*))                                                     \
   X(version_str, const char*, (void))                                                                          \
   X(msg_partitioner_consistent, int32_t, (const void*, const void*, size_t, int32_t, void*, void*))            \
   X(msg_partitioner_consistent_random, int32_t, (const void*, const void*, size_t, int32_t, void*, void*))     \

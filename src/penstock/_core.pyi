@@ -392,11 +392,14 @@ class Producer:
     def purge(self) -> None:
         """Give up whatever is queued or in flight: each message gets a report that it failed."""
 
+    def set_token(self, token: str, expires_ms: int, principal: str, extensions: Iterable[tuple[str, str]]) -> None:
+        """Log in with this OAUTHBEARER token from now on; ValueError with librdkafka's words. From any thread."""
+
     def fatal(self) -> tuple[int, str] | None:
         """Return the error after which this producer cannot go on: (code, text)."""
 
     def log(self) -> list[LogLine]:
-        """Take what librdkafka logged since the last call, at most 1000 lines; more are dropped."""
+        """Take what librdkafka logged since the last call; of more than 1000 lines the last one counts the dropped."""
 
     @property
     def last_error(self) -> str:
@@ -404,3 +407,51 @@ class Producer:
 
     def close(self) -> None:
         """Purge and end the producer; nothing else may be called on it afterwards."""
+
+class Admin:
+    """One librdkafka client that looks at the cluster before the first row, and makes topics.
+
+    configuration  librdkafka's names and values; ValueError with its own words when it refuses them
+    check_signals  true in the main thread: waits run signal handlers, and raise what these raise
+    A code is librdkafka's or the broker's, 0 where all went well; the text beside it may be empty.
+    """
+
+    def __init__(self, *, configuration: Iterable[tuple[str, str]], check_signals: bool) -> None: ...
+    def set_token(self, token: str, expires_ms: int, principal: str, extensions: Iterable[tuple[str, str]]) -> None:
+        """As of Producer."""
+
+    def brokers(self, timeout_ms: int) -> tuple[int, list[tuple[int, str, int]]]:
+        """Connect, and return (code, brokers): id, host and port of each, as they tell clients."""
+
+    @property
+    def has_controller(self) -> bool:
+        """Once connected: whether the cluster answers the calls below; librdkafka's mock cluster does not."""
+
+    def partitions(self, topic: str, timeout_ms: int) -> tuple[int, int]:
+        """As of Producer: asking makes the topic where the broker is set to."""
+
+    def describe_topic(self, topic: str, timeout_ms: int) -> tuple[int, str, int, list[int] | None]:
+        """Return (code, text, partitions, operations) without making the topic.
+
+        operations  what this client may do with it, as rd_kafka_AclOperation_t; None where the broker does not tell
+        """
+
+    def topic_config(self, topic: str, timeout_ms: int) -> tuple[int, str, dict[str, str]]:
+        """Return (code, text, settings of the topic, the broker's defaults included)."""
+
+    def create_topic(
+        self, topic: str, partitions: int, replication_factor: int, config: Iterable[tuple[str, str]], timeout_ms: int
+    ) -> tuple[int, str]:
+        """Make the topic; -1 for a number takes the broker's. Returns (code, text) once all replicas have it."""
+
+    def errors(self) -> list[tuple[int, str, str]]:
+        """Take what librdkafka complained of since the last call: (code, its name, text), at most 1000."""
+
+    def fatal(self) -> tuple[int, str] | None:
+        """As of Producer."""
+
+    def log(self) -> list[LogLine]:
+        """As of Producer."""
+
+    def close(self) -> None:
+        """End the client; nothing else may be called on it afterwards."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STUB = ast.parse((Path(penstock.__file__).parent / "_core.pyi").read_text())
-SOURCE = Path(__file__).parents[2] / "src" / "core" / "_core.pyx"
+SOURCES = [Path(__file__).parents[2] / "src" / "core" / name for name in ("_core.pyx", "clients.pxi")]
 # (name, kind, default or `empty`) of each parameter
 Parameters = list[tuple[str, str, object]]
 EMPTY = "no default"
@@ -71,7 +71,7 @@ def core_parameters(function: Callable[..., Any]) -> Parameters:
 def constructors() -> dict[str, Parameters]:
     """Parameters of the constructors, read from the Cython text: the compiled ones do not tell."""
     found = {}
-    for part in re.split(r"^cdef class ", SOURCE.read_text(), flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^cdef class ", "\n".join(source.read_text() for source in SOURCES), flags=re.MULTILINE)[1:]:
         name = part[: part.index(":")]
         head = re.search(r"^    def __c?init__\((.*?)\):", part, re.DOTALL | re.MULTILINE)
         if head is None:
@@ -125,7 +125,8 @@ def test_constructors_take_what_the_stub_says():
     told = {name: methods["__init__"] for name, methods in METHODS.items() if "__init__" in methods}
     assert {name: stub_parameters(node) for name, node in told.items()} == constructors()
     assert set(told) == {
-        "ChangeReader", "Consolidator", "Exporter", "MockCluster", "Packer", "Piece", "Producer", "Schema", "Selector",
+        "Admin", "ChangeReader", "Consolidator", "Exporter", "MockCluster", "Packer", "Piece", "Producer", "Schema",
+        "Selector",
     }  # fmt: skip
 
 
