@@ -7,7 +7,6 @@ chunk. The first failure is kept, everything that was dealt is answered or given
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections import deque
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING
 from penstock import _core, control
 from penstock.acks import Ledger
 from penstock.arena import Arena
+from penstock.cluster import before_first_row, missing_topic, no_answer, topic_refused
 from penstock.config.kafka_options import librdkafka_path
 from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
 from penstock.errors import (
     ConfigError,
-    ConnectError,
     DeliveryError,
     EncodeError,
     Fenced,
@@ -30,6 +29,7 @@ from penstock.errors import (
     WorkerDied,
     WriteTimeout,
 )
+from penstock.logs import tell_log
 from penstock.report import ErrorReport, PartitionReport, Report
 
 if TYPE_CHECKING:
@@ -39,11 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunk", "Coordinator"]
 
-_log = logging.getLogger("penstock")
-_librdkafka_log = logging.getLogger("penstock.librdkafka")
-_LEVELS = {0: 50, 1: 50, 2: 50, 3: 40, 4: 30, 5: 20, 6: 20, 7: 10}  # syslog's to Python's
 _WAIT_SECS = 0.2
 _MEMORY_EVERY_SECS = 0.5
+_UNKNOWN_TOPIC = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "LEADER_NOT_AVAILABLE"}
 _FENCED = {"_FENCED", "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED"}
 
 
@@ -68,12 +66,13 @@ class Chunk:
 class Coordinator:
     """One writer's workers, arena and ledger.
 
+    config          as the topics allow it: see cluster.before_first_row
     partitions      of the topic, read when the workers connected
     failure         the first thing that went wrong, None while all is well
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.config = config
         self._opened = time.monotonic()
         self.ledger = Ledger()
         self.partitions = 0
@@ -103,7 +102,8 @@ class Coordinator:
     # --- start ---
 
     def _start(self) -> None:
-        config = self._config
+        self._crew.spawn()  # they come up while the brokers are asked
+        self.config = config = before_first_row(self.config, None)
         shares = config.shares
         self._crew.start(
             [
@@ -147,31 +147,15 @@ class Coordinator:
                 self._handle(worker, message)
 
     def _refused(self, message: control.Refused) -> PenstockError:
-        config = self._config
-        servers = config.kafka["bootstrap.servers"]
+        """Return the error for a worker that is not let in where cluster.py was, a moment before."""
+        servers = self.config.kafka["bootstrap.servers"]
         if message.kind == "config":
             return ConfigError(message.text, code=message.code)
-        if message.kind == "topic" and message.code in (
-            "UNKNOWN_TOPIC_OR_PART",
-            "_UNKNOWN_TOPIC",
-            "LEADER_NOT_AVAILABLE",
-        ):
-            return ConnectError(
-                f'topic "{message.topic}" does not exist on {servers}, and the broker did not create it within 5 s; '
-                "create it, or check its name",
-                code=message.code,
-            )
+        if message.kind == "topic" and message.code in _UNKNOWN_TOPIC:
+            return missing_topic(servers, message.topic, message.code)
         if message.kind == "topic":
-            return ConnectError(
-                f'topic "{message.topic}" on {servers}: {message.text} ({message.code})', code=message.code
-            )
-        return ConnectError(
-            f"no broker answered at {servers} within {config.initialization_timeout_secs} s "
-            f'for topic "{config.topic}": {message.text}; '
-            "check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
-            code=message.code,
-            retriable=True,
-        )
+            return topic_refused(servers, message.topic, message.code, message.text)
+        return no_answer(self.config, message.text, message.code)
 
     # --- writing ---
 
@@ -263,13 +247,12 @@ class Coordinator:
         elif isinstance(message, control.PartialAck):
             self.ledger.acknowledge_part(message.chunk, message.partitions)
         elif isinstance(message, control.Log):
-            for level, facility, text in message.lines:
-                _librdkafka_log.log(_LEVELS.get(level, 20), "%s: %s", facility, text)
+            tell_log(message.lines, f"worker {worker}")
         elif isinstance(message, control.Failing):
             kind = Fenced if message.code in _FENCED else DeliveryError
             self._fail(
                 kind(
-                    f"{self._config.topic}: librdkafka cannot go on: {message.text} ({message.code})", code=message.code
+                    f"{self.config.topic}: librdkafka cannot go on: {message.text} ({message.code})", code=message.code
                 )
             )
 
@@ -350,7 +333,7 @@ class Coordinator:
         if self._first_batch is not None:
             seconds = (self._last_ack or time.monotonic()) - self._first_batch
         return Report(
-            topic=self._config.topic,
+            topic=self.config.topic,
             workers=self.workers,
             rows=ledger.acknowledged,
             messages=ledger.messages,
@@ -363,7 +346,7 @@ class Coordinator:
             seconds=round(max(seconds, 0.0), 6),
             partitions=tuple(
                 PartitionReport(
-                    topic or self._config.topic,
+                    topic or self.config.topic,
                     partition,
                     total.messages,
                     total.rows,

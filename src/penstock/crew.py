@@ -45,8 +45,11 @@ class Crew(Protocol):
 
     size: int
 
+    def spawn(self) -> None:
+        """Let the workers come up; they do nothing before start."""
+
     def start(self, starts: list[control.Start]) -> None:
-        """Start one worker for each; their Ready or Refused comes through receive."""
+        """Tell each worker all that it must know; its Ready or Refused comes through receive."""
 
     def send(self, worker: int, message: control.ToWorker) -> bool:
         """Tell a worker; False when it has enough to do for now."""
@@ -77,8 +80,8 @@ class ProcessCrew:
         self._gone: set[int] = set()
         self._poll = select.poll()
 
-    def start(self, starts: list[control.Start]) -> None:
-        """Start the processes, all at once; each then reads its configuration."""
+    def spawn(self) -> None:
+        """Start the processes, all at once; each then waits for its configuration."""
         for worker in range(self.size):
             ours, low = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with socket.socket(fileno=above_standard(low.detach())) as theirs:
@@ -103,6 +106,9 @@ class ProcessCrew:
                 )
             self._open[ours.fileno()] = worker
             self._poll.register(ours, select.POLLIN)
+
+    def start(self, starts: list[control.Start]) -> None:
+        """Hand each process its configuration, through a pipe that nobody else can read."""
         for process, start in zip(self._processes, starts, strict=True):
             if process.stdin is not None:
                 with contextlib.suppress(BrokenPipeError), process.stdin:  # it died: dead() tells
@@ -176,6 +182,9 @@ class ProcessCrew:
             for process in self._processes:
                 process.kill()
                 process.wait()
+                if process.stdin is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        process.stdin.close()
             for channel in self._channels:
                 channel.close()
             self._processes.clear()
@@ -201,6 +210,9 @@ class LocalCrew:
         self._work: Work | None = None
         self._unanswered = 0
         self._said: deque[control.FromWorker] = deque()
+
+    def spawn(self) -> None:
+        """There is nobody to wait for."""
 
     def start(self, starts: list[control.Start]) -> None:
         """Connect; returns when the topic is known or refused."""

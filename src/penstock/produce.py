@@ -14,14 +14,14 @@ from penstock.control import Ready, Refused
 if TYPE_CHECKING:
     from penstock.control import Start
 
-__all__ = ["connect", "make_producer"]
+__all__ = ["NO_BROKER", "TOPIC_WAIT_SECS", "UNKNOWN_TOPIC", "connect", "make_producer"]
 
 # A broker may create the topic on being asked for it; how long to wait for that.
 TOPIC_WAIT_SECS = 5.0
 _FIRST_STEP_SECS = 0.5
 _LONGEST_STEP_SECS = 8.0  # with workers=0 also how late Ctrl-C may be served
-_UNKNOWN_TOPIC = {-188, 3, 5}  # _UNKNOWN_TOPIC, UNKNOWN_TOPIC_OR_PART, LEADER_NOT_AVAILABLE
-_NO_BROKER = {-185, -195, -187}  # _TIMED_OUT, _TRANSPORT, _ALL_BROKERS_DOWN
+UNKNOWN_TOPIC = frozenset({-188, 3, 5})  # _UNKNOWN_TOPIC, UNKNOWN_TOPIC_OR_PART, LEADER_NOT_AVAILABLE
+NO_BROKER = frozenset({-185, -195, -187})  # _TIMED_OUT, _TRANSPORT, _ALL_BROKERS_DOWN
 _CONFIG_TEXT = "librdkafka refuses the configuration: "
 
 
@@ -72,12 +72,12 @@ def _ask(producer: _core.Producer, topic: str, deadline: float) -> Ready | Refus
             producer.partitions(topic, int(min(step, left) * 1000))
             return Ready(partitions)
         now = time.monotonic()
-        if code in _UNKNOWN_TOPIC:
+        if code in UNKNOWN_TOPIC:
             unknown_since = now if unknown_since is None else unknown_since
             if now - unknown_since >= TOPIC_WAIT_SECS:
                 return Refused("topic", _core.error_name(code), _core.error_text(code), topic)
             time.sleep(0.05)
-        elif code not in _NO_BROKER:
+        elif code not in NO_BROKER:
             return Refused("topic", _core.error_name(code), _core.error_text(code), topic)
         if now >= deadline:
             said = producer.last_error

@@ -91,6 +91,7 @@ class Writer:
         if schema is not None:
             Planner(config, 0, 1, registry).plan(schema)
         self._coordinator = Coordinator(config)
+        self._config = config = self._coordinator.config
         self._open = True
         self._planner = Planner(config, self._coordinator.partitions, max(self._coordinator.workers, 1), registry)
         self._blocks = Blocks(self._coordinator)

@@ -72,7 +72,7 @@ def constructors() -> dict[str, Parameters]:
     """Parameters of the constructors, read from the Cython text: the compiled ones do not tell."""
     found = {}
     for part in re.split(r"^cdef class ", "\n".join(source.read_text() for source in SOURCES), flags=re.MULTILINE)[1:]:
-        name = part[: part.index(":")]
+        name = part[: part.index(":")].partition("(")[0]
         head = re.search(r"^    def __c?init__\((.*?)\):", part, re.DOTALL | re.MULTILINE)
         if head is None:
             continue

@@ -30,12 +30,13 @@ from penstock.config.formats import (
 )
 from penstock.config.kafka_options import KAFKA_DEFAULTS, KafkaDefault
 from penstock.config.memory import MemoryShares, memory_shares, parse_bytes
-from penstock.config.merge import Config, load, log_warnings
+from penstock.config.merge import FRAMING_BYTES, Config, load, log_warnings
 from penstock.config.settings import Relation, WriterConfig
 from penstock.config.table import SETTINGS, THEMES, Setting
 
 __all__ = [
     "FORMATS",
+    "FRAMING_BYTES",
     "KAFKA_DEFAULTS",
     "SETTINGS",
     "THEMES",

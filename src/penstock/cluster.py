@@ -1,0 +1,248 @@
+"""cluster: what is asked of the brokers before the first row, by one client of the coordinator's own.
+
+    connect        every address, until one lets us in; a refusal by all of them ends it at once
+    topic          is it there, or to be made; how many partitions; may we write to it; how large a message it takes
+    before_first_row   the same for all topics of a job, at open; `penstock check` shows each step (check.py)
+
+The client lives as long as the questions. It has the job's own options, so that what works here works in the workers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock import _core
+from penstock.config import FRAMING_BYTES
+from penstock.config.kafka_options import load_librdkafka
+from penstock.errors import ConfigError, ConnectError
+from penstock.logs import tell_log
+from penstock.produce import NO_BROKER, TOPIC_WAIT_SECS, UNKNOWN_TOPIC
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from penstock.config import Config
+    from penstock.control import Token
+
+__all__ = ["Cluster", "Topic", "before_first_row", "missing_topic", "no_answer", "topic_refused"]
+
+_log = logging.getLogger("penstock")
+
+_TOPIC_EXISTS: Final = 36
+_MAY_WRITE: Final = 4  # rd_kafka_AclOperation_t
+_MAY_DO_ALL: Final = 2
+# A batch of one message is longer than the message: a value of the topic's limit less 64 bytes is refused by Kafka 4.1,
+# one less 72 is taken. Twice as much is left for what comes with it.
+_BATCH_BYTES: Final = 128
+_STEP_SECS: Final = 0.5  # how late a refusal, or Ctrl-C, is noticed
+_REQUEST_SECS: Final = 30.0  # for one answer of a broker that has let us in
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """What the brokers tell of a topic.
+
+    partitions  0 where nobody could be asked
+    operations  what we may do with it, as rd_kafka_AclOperation_t; None where the broker does not tell
+    config      its settings, the broker's defaults included; empty where it may not be read, `untold` says why
+    made        by us, just now
+    """
+
+    name: str
+    partitions: int
+    operations: tuple[int, ...] | None
+    config: dict[str, str]
+    untold: str = ""
+    made: bool = False
+
+    @property
+    def max_message_bytes(self) -> int | None:
+        """The largest batch that it takes, None where it is not told."""
+        limit = self.config.get("max.message.bytes", "")
+        return int(limit) if limit.isdigit() else None
+
+
+class Cluster:
+    """A client that is let in, or not.
+
+    token   to log in with, where the login takes one
+    Raises  ConfigError when librdkafka says that the options exclude each other
+    """
+
+    def __init__(self, config: Config, token: Token | None = None) -> None:
+        self._config = config
+        self._deadline = time.monotonic() + config.initialization_timeout_secs
+        self.servers = config.kafka["bootstrap.servers"]
+        load_librdkafka()
+        try:
+            self._admin = _core.Admin(
+                configuration=config.kafka.items(),
+                check_signals=threading.current_thread() is threading.main_thread(),
+            )
+        except ValueError as error:
+            raise ConfigError(f"librdkafka refuses the configuration: {error}", code="_INVALID_ARG") from None
+        if token is not None:
+            self._admin.set_token(token.text, token.expires_ms, token.principal, token.extensions)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._admin.close()
+
+    def connect(self) -> list[str]:
+        """Wait for the first broker that lets us in, and return the addresses that the brokers tell clients.
+
+        Raises ConnectError: at once when every address refuses our login or our TLS, or speaks another protocol than
+        was asked for; else when initialization_timeout_secs are over.
+        """
+        errors: list[tuple[str, str]] = []
+        while True:
+            left = self._deadline - time.monotonic()
+            code, brokers = self._admin.brokers(int(max(0.001, min(_STEP_SECS, left)) * 1000))
+            new = [(name, text) for _, name, text in self._admin.errors()]
+            errors += new
+            self.tell_log()
+            if code == 0:
+                return [f"{host}:{port}" for _, host, port in brokers]
+            if code not in NO_BROKER:
+                raise ConnectError(f"{self.servers}: {_core.error_text(code)}", code=_core.error_name(code))
+            if left <= 0:
+                raise self._no_answer(errors, code)
+            if new:
+                self._check_refused(errors)
+
+    def topic(self, name: str) -> Topic:
+        """Look at a topic; make it where it is missing and create_topic says so, or where the broker does by itself.
+
+        Raises ConnectError when it is not there after 5 s, when it cannot be made, or when we may not write to it.
+        """
+        if not self._admin.has_controller:
+            return Topic(name, self._wait_for(name), None, {}, "the cluster names no controller that could be asked")
+        code, text, partitions, operations = self._admin.describe_topic(name, self._request_ms())
+        made = False
+        if code in UNKNOWN_TOPIC:
+            made = self._make(name)
+            partitions = self._wait_for(name)
+            _, _, _, operations = self._admin.describe_topic(name, self._request_ms())
+        elif code != 0:
+            raise topic_refused(self.servers, name, _core.error_name(code), text or _core.error_text(code))
+        if operations is not None and not {_MAY_WRITE, _MAY_DO_ALL} & set(operations):
+            raise ConnectError(
+                f'topic "{name}" on {self.servers}: the broker lets this login see the topic, but not write to it; ask '
+                "for an ACL that allows WRITE",
+                code="TOPIC_AUTHORIZATION_FAILED",
+            )
+        code, text, config = self._admin.topic_config(name, self._request_ms())
+        untold = "" if code == 0 else text or _core.error_text(code)
+        self.tell_log()
+        return Topic(name, partitions, None if operations is None else tuple(operations), config, untold, made)
+
+    def tell_log(self) -> None:
+        """Hand on what librdkafka logged."""
+        tell_log(self._admin.log(), "the first connection")
+
+    def _check_refused(self, errors: list[tuple[str, str]]) -> None:
+        """Raise ConnectError when no address is left that might still let us in."""
+
+    def _no_answer(self, errors: list[tuple[str, str]], code: int) -> ConnectError:
+        said = errors[-1][1] if errors else _core.error_text(code)
+        return no_answer(self._config, said, _core.error_name(code))
+
+    def _request_ms(self) -> int:
+        return int(max(1.0, min(_REQUEST_SECS, self._deadline - time.monotonic())) * 1000)
+
+    def _make(self, name: str) -> bool:
+        """Make the topic if create_topic says so; several clients at once still work."""
+        wanted = self._config.writer.create_topic
+        if wanted is None:
+            return False
+        code, text = self._admin.create_topic(
+            name, wanted.partitions or -1, wanted.replication_factor or -1, wanted.config.items(), self._request_ms()
+        )
+        if code not in {0, _TOPIC_EXISTS}:
+            raise ConnectError(
+                f'topic "{name}" on {self.servers} does not exist, and create_topic could not make it: '
+                f"{text or _core.error_text(code)} ({_core.error_name(code)})",
+                code=_core.error_name(code),
+            )
+        return code == 0
+
+    def _wait_for(self, name: str) -> int:
+        """Ask for a topic until all its partitions have leaders; a broker may make it on being asked."""
+        started = time.monotonic()
+        while True:
+            partitions, code = self._admin.partitions(name, int(_STEP_SECS * 1000))
+            if code == 0:
+                return partitions
+            if code not in UNKNOWN_TOPIC | NO_BROKER:
+                raise topic_refused(self.servers, name, _core.error_name(code), _core.error_text(code))
+            if time.monotonic() - started >= TOPIC_WAIT_SECS:
+                raise missing_topic(self.servers, name, _core.error_name(code))
+            time.sleep(0.05)
+
+
+def before_first_row(config: Config, token: Token | None) -> Config:
+    """Look at the cluster and at every topic of the job, and return the configuration as the topics allow it.
+
+    message.max.bytes is lowered to the least of the topics' limits less 128 bytes, which is logged.
+    Raises ConnectError, as Cluster does; ConfigError when a topic's limit leaves no room for a message.
+    """
+    with Cluster(config, token) as cluster:
+        cluster.connect()
+        topics = [cluster.topic(name) for name in config.topics_needed]
+    return within_limits(config, topics)
+
+
+def within_limits(config: Config, topics: list[Topic]) -> Config:
+    """Return the configuration with message.max.bytes as low as the topics want it."""
+    limits = [(topic.max_message_bytes, topic.name) for topic in topics if topic.max_message_bytes is not None]
+    if not limits:
+        return config
+    limit, name = min(limits)
+    largest, given = limit - _BATCH_BYTES, int(config.kafka["message.max.bytes"])
+    if given <= largest:
+        return config
+    if largest <= FRAMING_BYTES:
+        raise ConfigError(
+            f'topic "{name}" takes at most {limit} bytes (its max.message.bytes), which leaves no room for a message; '
+            "raise it"
+        )
+    _log.info(
+        'topic "%s" takes at most %d bytes (its max.message.bytes): message.max.bytes is lowered from %d to %d',
+        name, limit, given, largest,
+    )  # fmt: skip
+    return msgspec.structs.replace(config, kafka={**config.kafka, "message.max.bytes": str(largest)})
+
+
+def missing_topic(servers: str, name: str, code: str) -> ConnectError:
+    """Return the error for a topic that is not there."""
+    return ConnectError(
+        f'topic "{name}" does not exist on {servers}, and the broker did not create it within {TOPIC_WAIT_SECS:.0f} s; '
+        'check its name, or have it made: create_topic={"partitions": …, "replication_factor": …, "config": {…}}',
+        code=code,
+    )
+
+
+def topic_refused(servers: str, name: str, code: str, text: str) -> ConnectError:
+    """Return the error for a topic that the broker does not let us have."""
+    if code == "TOPIC_AUTHORIZATION_FAILED":
+        text = "the broker does not let this login see the topic, if it exists; ask for an ACL that allows WRITE"
+    return ConnectError(f'topic "{name}" on {servers}: {text} ({code})', code=code)
+
+
+def no_answer(config: Config, said: str, code: str) -> ConnectError:
+    """Return the error for brokers of which none answered in time."""
+    return ConnectError(
+        f"no broker answered at {config.kafka['bootstrap.servers']} within {config.initialization_timeout_secs} s "
+        f'for topic "{config.topic}": {said}; '
+        "check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
+        code=code,
+        retriable=True,
+    )
