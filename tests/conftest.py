@@ -1,6 +1,7 @@
 """Fixtures stand in files by theme; what each gives is in its first lines.
 
 fix_broker     a real Apache Kafka, a fresh topic per test; the header of the run and what was left out of it
+fix_secure     the same with TLS, logins and rights; a machine with no AWS credentials but those of the test
 fix_connect    Kafka Connect and Debezium as readers of a topic
 fix_mock       librdkafka's mock cluster: a topic in a millisecond, slow or failing on request
 fix_leftovers  after every test of process/ and broker/ nothing that it opened may remain
@@ -14,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["strategies", "fix_broker", "fix_connect", "fix_mock", "fix_leftovers", "fix_command"]
+pytest_plugins = [
+    "strategies",
+    "fix_broker",
+    "fix_secure",
+    "fix_connect",
+    "fix_mock",
+    "fix_leftovers",
+    "fix_command",
+]
 
 
 def pytest_configure() -> None:

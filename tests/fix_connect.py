@@ -1,7 +1,7 @@
 """Kafka Connect's JsonConverter and Debezium's ExtractNewRecordState, as a sink has them, over a topic.
 
-broker/java/ConnectReader.java is compiled once a run, against jars that tools/kafka_jars.py fetches. Without a Java
-compiler or Maven the tests that need it are left out like those of the broker (fix_broker).
+broker/java/ConnectReader.java is compiled against jars that tools/kafka_jars.py fetches. Without a Java compiler or
+Maven the tests that need it are left out like those of the broker (fix_broker).
 """
 
 from __future__ import annotations
@@ -29,27 +29,14 @@ READER = Path(__file__).resolve().parent / "broker" / "java" / "ConnectReader.ja
 Record = dict[str, Any]
 
 
-def compiler() -> str | None:
-    """Return the javac beside the java that is used."""
-    java = kafka_jars.java_command()
-    javac = Path(java).resolve().with_name("javac") if java else None
-    return str(javac) if javac and javac.is_file() else None
-
-
-WHY_NO_CONNECT = kafka_jars.missing(kafka_jars.CONNECT)
-if WHY_NO_CONNECT is None and compiler() is None:
-    WHY_NO_CONNECT = "no Java compiler for the readers of Kafka Connect: install one (Debian: openjdk-17-jdk-headless)"
+WHY_NO_CONNECT = kafka_jars.missing(kafka_jars.CONNECT, compiler=True)
 
 
 @pytest.fixture(scope="session")
-def _connect_classes(tmp_path_factory: pytest.TempPathFactory) -> str:
+def _connect_classes() -> str:
     """Return the class path of the compiled reader."""
-    jars = kafka_jars.fetch_jars(kafka_jars.CONNECT)
-    classes = tmp_path_factory.mktemp("connect")
-    command = [str(compiler()), "-Xlint:all", "-Werror", "-cp", jars, "-d", str(classes), str(READER)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return os.pathsep.join([str(classes), jars])
+    classes = kafka_jars.compile_java(READER, kafka_jars.CONNECT)
+    return os.pathsep.join([classes, kafka_jars.fetch_jars(kafka_jars.CONNECT)])
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def _no_leftovers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         yield
         return
     # What the session shares is started first, so that it does not count as left behind by the first test.
-    for shared in ("kafka", "kcat", "registry_url"):
+    for shared in ("kafka", "secure", "kcat", "registry_url"):
         if shared in request.fixturenames:
             request.getfixturevalue(shared)
     temporary = request.getfixturevalue("tmp_path_factory").mktemp("temporary")

@@ -28,6 +28,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -109,6 +110,8 @@ class Broker:
     heap             of the JVM, as -Xmx wants it
     full_jit         the JVM's own collector and compilers: slower to start, faster under load
     auto_create      a topic that a client asks for is made
+    scram            passwords by user, for SCRAM-SHA-256 and SCRAM-SHA-512
+    classpath        where Java looks besides Kafka's own jars
     config           any other property of the broker; wins over all of the above
     Raises           BrokerError from start(), with nothing left running and nothing left on disk
     """
@@ -123,12 +126,17 @@ class Broker:
         heap: str = "512m",
         full_jit: bool = False,
         auto_create: bool = True,
+        scram: Mapping[str, str] | None = None,
+        classpath: Sequence[str] = (),
         config: Mapping[str, str] | None = None,
     ) -> None:
         self.host = host
-        self.listeners = tuple(replace(one, port=one.port or free_port(host)) for one in listeners)
+        self.controller, *ports = free_ports(host, 1 + len(listeners))
+        self.listeners = tuple(replace(one, port=one.port or port) for one, port in zip(listeners, ports, strict=True))
         self.heap = heap
         self.full_jit = full_jit
+        self.scram = dict(scram or {})
+        self.classpath = tuple(classpath)
         # A third of the data may stand in the segment being written, which retention never touches.
         segment = max(1 << 20, min(64 << 20, retention_bytes // 3))
         self.room_bytes = max(1 << 30, 2 * partitions * (retention_bytes + segment))
@@ -177,7 +185,7 @@ class Broker:
         for one in self.listeners:
             if not is_free(self.host, one.port):
                 raise BrokerError(f"port {one.port} is taken by another program; give another with --port")
-        classpath = fetch_jars()
+        classpath = os.pathsep.join([*self.classpath, fetch_jars()])
         try:
             self._start(classpath, time.monotonic() + timeout_secs)
         except BaseException:  # Ctrl-C too: nothing stays
@@ -193,14 +201,10 @@ class Broker:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        (self.directory / "server.properties").write_text(self.properties())
-        (self.directory / "log4j2.yaml").write_text(LOG4J)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self.write_files()
         # KRaft refuses a directory without its own format; the real tool also writes the feature levels that
         # transactions and groups need, which a meta.properties made by hand lacks.
-        tool = self._jvm(
-            classpath, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._path("server.properties")
-        )
+        tool = self._jvm(classpath, "kafka.tools.StorageTool", f"@{self._path('format.arguments')}")
         with Path(self._path("broker.log")).open("wb") as log:
             format_process = self._spawn(tool, log.fileno())
             if format_process.wait() != 0:
@@ -212,6 +216,23 @@ class Broker:
             if time.monotonic() > deadline:
                 raise BrokerError(f"Kafka did not answer in time at {self.bootstrap_servers}: {self.log_tail()}")
             time.sleep(0.05)
+
+    def write_files(self) -> None:
+        """Write what the format and Kafka read into the directory, which is theirs to start in."""
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        arguments = ["format", "-t", cluster, "-c", self._path("server.properties")]
+        for user, password in self.scram.items():
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+                arguments += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
+        self.write_file("server.properties", self.properties())
+        self.write_file("format.arguments", "".join(f"{one}\n" for one in arguments))
+        self.write_file("log4j2.yaml", LOG4J)
+
+    def write_file(self, name: str, text: str) -> None:
+        """Write a file into the directory, for the owner's eyes only: it may hold passwords."""
+        path = Path(self._path(name))
+        path.touch(mode=0o600)
+        path.write_text(text)
 
     def _path(self, name: str) -> str:
         if self.directory is None:
@@ -237,13 +258,12 @@ class Broker:
 
     def properties(self) -> str:
         """Return the text of server.properties."""
-        controller = free_port(self.host)
         listeners = [f"{one.name}://{self.host}:{one.port}" for one in self.listeners]
         protocols = [f"{one.name}:{one.protocol}" for one in self.listeners]
         lines = {
             **SERVER,
-            "controller.quorum.voters": f"1@{self.host}:{controller}",
-            "listeners": ",".join([*listeners, f"CONTROLLER://{self.host}:{controller}"]),
+            "controller.quorum.voters": f"1@{self.host}:{self.controller}",
+            "listeners": ",".join([*listeners, f"CONTROLLER://{self.host}:{self.controller}"]),
             "advertised.listeners": ",".join(f"{one.name}://{self.address(one.name)}" for one in self.listeners),
             "listener.security.protocol.map": ",".join([*protocols, "CONTROLLER:PLAINTEXT"]),
             "inter.broker.listener.name": self.listeners[0].name,
@@ -305,9 +325,16 @@ def roomy_directory(need_bytes: int) -> str | None:
 
 def free_port(host: str) -> int:
     """Return a port that nobody listens at just now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    return free_ports(host, 1)[0]
+
+
+def free_ports(host: str, count: int) -> list[int]:
+    """Return ports that nobody listens at just now, no two the same: each is held until the last is found."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((host, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def is_free(host: str, port: int) -> bool:
