@@ -6,6 +6,7 @@ Imports cryptography, so it is imported only where a certificate or key is given
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
@@ -65,7 +66,9 @@ def read_certificates(blocks: Sequence[Block], where: str) -> list[Certificate]:
 
 def _read(der: bytes, where: str) -> Certificate:
     try:
-        whole = x509.load_der_x509_certificate(der)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a later cryptography will refuse is no news for our user
+            whole = x509.load_der_x509_certificate(der)
         names = whole.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         name = shown(f"CN={names[0].value!s}" if names else whole.subject.rfc4514_string())
     except (ValueError, x509.InvalidVersion):
@@ -89,14 +92,34 @@ def check_dates(certificates: Sequence[Certificate], where: str) -> None:
             raise ConfigError(f"{where}: {wrong}")
 
 
-def check_authorities(certificates: Sequence[Certificate], where: str) -> list[str]:
-    """Refuse what is trusted where not one of it is valid today; return warnings about those that are not."""
-    wrong = [said for one in certificates if (said := one.wrong_now()) is not None]
-    if len(wrong) == len(certificates):
-        raise ConfigError(f"{where}: {wrong[0]}")
-    if len(wrong) > _FEW:
-        wrong[_FEW:] = [f"so it is with {len(wrong) - _FEW} more"]
-    return [f"{where}: {said}" for said in wrong]
+def check_authorities(blocks: Sequence[Block], where: str, *, inline: bool) -> list[str]:
+    """Refuse what is trusted where not one of it can be used today; return a warning about those that cannot.
+
+    inline  one that cannot be read is refused: librdkafka would leave it and all after it out, in silence. A file with
+            one is for librdkafka to judge, which refuses the damaged, but reads some of old bundles that we cannot.
+    """
+    unusable, reason = [], ""
+    for place, block in enumerate(blocks, 1):
+        try:
+            one = _read(block.der, f"{where}: certificate {place}")
+        except ConfigError as error:
+            if inline:
+                raise
+            said, name = str(error), f"certificate {place}"
+        else:
+            wrong = one.wrong_now()
+            if wrong is None:
+                continue
+            said, name = f"{where}: {wrong}", one.name
+        unusable.append(name)
+        reason = reason or said
+    if len(unusable) == len(blocks):
+        raise ConfigError(reason)
+    if not unusable:
+        return []
+    more = f" and {len(unusable) - _FEW} more" if len(unusable) > _FEW else ""
+    what = f"{where}: {len(unusable)} of {len(blocks)} authorities are not valid today or cannot be read here"
+    return [f"{what}, so a broker that they vouch for may be refused: {', '.join(unusable[:_FEW])}{more}"]
 
 
 def chain_of(certificates: Sequence[Certificate], key: bytes) -> list[int] | None:

@@ -152,8 +152,8 @@ def _check_content(sources: dict[str, Source], given: Mapping[str, KafkaOption],
         return [f'{what}, as the package cryptography is not installed; pip install "penstock[tls]" brings it']
     warnings = []
     if "ca" in sources:
-        place = str(sources["ca"].option)
-        warnings += certificates.check_authorities(certificates.read_certificates(sources["ca"].blocks, place), place)
+        ca = sources["ca"]
+        warnings += certificates.check_authorities(ca.blocks, str(ca.option), inline=ca.inline)
     if keystore is not None:
         option = given["ssl.keystore.location"]
         certificates.open_keystore(keystore, _password(given, "ssl.keystore.password"), str(option))
