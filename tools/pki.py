@@ -3,7 +3,7 @@
     pki = make_pki(directory)      # PEM files of the names below, private keys readable by the owner only
     pki["ca"]                      # Path of ca.pem
 
-Elliptic curves, so that all of it takes milliseconds. Nothing here is a secret of anybody.
+Elliptic curves unless a key is given, so that all of it takes milliseconds. Nothing here is a secret of anybody.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -29,6 +29,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 if TYPE_CHECKING:
     from pathlib import Path
 
+PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
 KEY_PASSWORD = "sesame"  # noqa: S105 - of the encrypted test key
 LOCALHOST = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
@@ -39,19 +41,19 @@ class Issued:
     """A certificate and its private key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: PrivateKey
 
     @property
     def pem(self) -> str:
         """The certificate."""
         return self.certificate.public_bytes(Encoding.PEM).decode()
 
-    def key_pem(self, password: str | None = None) -> str:
-        """Return the private key as PKCS #8, encrypted where a password is given."""
+    def key_pem(self, password: str | None = None, form: PrivateFormat = PrivateFormat.PKCS8) -> str:
+        """Return the private key as PKCS #8 or in OpenSSL's old form, encrypted where a password is given."""
         hide: KeySerializationEncryption = NoEncryption()
         if password is not None:
             hide = BestAvailableEncryption(password.encode())
-        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, hide).decode()
+        return self.key.private_bytes(Encoding.PEM, form, hide).decode()
 
 
 def issue(
@@ -61,9 +63,10 @@ def issue(
     use: x509.ObjectIdentifier | None = None,
     hosts: tuple[x509.GeneralName, ...] = (),
     days: tuple[int, int] = (-1, 30),
+    key: PrivateKey | None = None,
 ) -> Issued:
     """Make a certificate: of an authority without `use`, of its own signature without `issuer`; days from today."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key if key is not None else ec.generate_private_key(ec.SECP256R1())
     signing = issuer.key if issuer is not None else key
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     today = dt.datetime.now(dt.timezone.utc)

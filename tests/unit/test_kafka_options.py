@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -340,12 +341,32 @@ def test_options_that_go_together_are_not_refused() -> None:
 
 
 def test_a_certificate_given_inline_is_not_looked_for_elsewhere() -> None:
-    """ssl.ca.pem takes the place of probing; a location named beside it is kept."""
+    """ssl.ca.pem takes the place of probing."""
     assert "ssl.ca.location" not in kafka(ssl_ca_pem="pem")
-    assert kafka(ssl_ca_pem="pem", ssl_ca_location="/x")["ssl.ca.location"] == "/x"
 
 
 def test_librdkafka_takes_all_that_is_set() -> None:
     """Every option of a default job, by the name it is set under, is one that the loaded library takes."""
     for name, value in load(topic="t", log_level="warning").kafka.items():
         assert kafka_options.refusal(name, value) is None
+
+
+def test_a_librdkafka_that_is_too_old_is_refused_by_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest that is taken is the one that pyproject.toml asks for; the error names both versions."""
+    for version, taken in (
+        ("2.11.1", False),
+        ("1.9.2-RC1", False),
+        ("2.12.0", True),
+        ("2.100.0-dirty", True),
+        ("3.0.0", True),
+    ):
+        monkeypatch.setattr("penstock._core.librdkafka_version", lambda version=version: version)
+        kafka_options.load_librdkafka.cache_clear()
+        if taken:
+            kafka_options.load_librdkafka()
+        else:
+            with pytest.raises(
+                ImportError, match=rf"librdkafka {version}, penstock needs 2\.12 .*confluent-kafka>=2\.12"
+            ):
+                kafka_options.load_librdkafka()
+    assert "confluent-kafka>=2.12" in (Path(__file__).parents[2] / "pyproject.toml").read_text()

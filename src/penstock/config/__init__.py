@@ -10,6 +10,7 @@
     values.py         what was given, turned into typed values
     kafka_options.py  librdkafka's options: names, defaults with their reasons, secrets
     kafka_rules.py    which of them exclude each other
+    tls.py            certificates and keys, put right and checked: pem.py their text, certificates.py their content
     memory.py         memory_bytes and how it is shared out
     cores.py          how many cores there are to use
 

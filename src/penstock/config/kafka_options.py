@@ -134,6 +134,7 @@ _OWNED: Final = {
     "test.mock.num.brokers": "each worker would start brokers of its own; see penstock demo for a mock cluster",
 }
 
+_OLDEST: Final = (2, 12)  # as pyproject.toml asks; before 2.8 a chain of certificates given inline was cut to its first
 _TABLE_COLUMNS: Final = 6  # name, C/P, range, default, importance, description
 _WHOLE: Final = re.compile(r"[+-]?\d+")
 _RANGE: Final = re.compile(r"(-?\d+) \.\. (-?\d+)")
@@ -198,10 +199,18 @@ def librdkafka_path() -> str:
 
 @functools.cache
 def load_librdkafka() -> None:
-    """Load librdkafka into this process, once; ImportError says what was tried."""
+    """Load librdkafka into this process, once; ImportError says what was tried, or which version is too old."""
     from penstock import _core  # noqa: PLC0415 - a configuration without options needs no librdkafka
 
-    _core.load_librdkafka(librdkafka_path())
+    path = librdkafka_path()
+    _core.load_librdkafka(path)
+    version = _core.librdkafka_version()
+    needed = ".".join(map(str, _OLDEST))
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST:
+        raise ImportError(
+            f"{path} carries librdkafka {version}, penstock needs {needed} or later; "
+            f'pip install "confluent-kafka>={needed}" brings it'
+        )
 
 
 @functools.cache

@@ -29,6 +29,7 @@ from penstock.config.settings import (
     WriterConfig,
 )
 from penstock.config.table import SETTINGS
+from penstock.config.tls import check_tls
 from penstock.config.topics import is_pattern, is_topic, read_topics
 from penstock.config.values import (
     read_columns,
@@ -146,7 +147,9 @@ def load(
     for_preview: bool = False,
     **settings: object,
 ) -> Config:
-    """Check a job's whole configuration and return it, frozen; no process, socket or file but `config` is touched.
+    """Check a job's whole configuration and return it, frozen; no process or socket is touched.
+
+    Of files, `config` is read, and the certificates and keys that it names.
 
     config         the connector's object: a mapping, JSON text, or the path of a file with it
     kafka_options  librdkafka's options by name, numbers and booleans too
@@ -180,6 +183,9 @@ def load(
         "queue.buffering.max.kbytes": str(shares.queue_kbytes),
     }
     kafka, about_kafka = settle(options, computed)
+    about_tls: tuple[str, ...] = ()
+    if not for_preview:
+        kafka, about_tls = check_tls(kafka, options)
     if log_level is not None:
         kafka["log_level"] = str(get_args(LogLevel).index(log_level))
     if writer.topic_column is not None and writer.partition_column is None:
@@ -197,7 +203,7 @@ def load(
         initialization_timeout_secs=60 if timeout is None else timeout,
         log_level=log_level,
         **output,
-        warnings=(*warnings, *about_kafka),
+        warnings=(*warnings, *about_kafka, *about_tls),
     )
 
 
