@@ -15,6 +15,7 @@ import msgspec
 
 from penstock.config.connector import Connector, Given, read_connector
 from penstock.config.cores import usable_cores
+from penstock.config.document import ConfigSource  # noqa: TC001 - get_type_hints may ask
 from penstock.config.formats import Format, read_format
 from penstock.config.kafka_options import KafkaOption, is_secret, read_options
 from penstock.config.kafka_rules import settle
@@ -55,6 +56,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     kafka     every librdkafka option that will be set, defaults included, by its usual name, as text
     writer    with `workers` settled: never None here
     warnings  sentences for the user, to be shown once
+    notes     what was taken in another way than it was given, or without effect, and why: for those who look for it
     """
 
     topic: str
@@ -69,6 +71,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_output_buffer_time_millis: int | None = None
     max_output_buffer_size_records: int = 10_000_000
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def index_columns(self) -> tuple[str, tuple[str, ...]] | None:
@@ -109,7 +112,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             f"headers={headers!r}, initialization_timeout_secs={self.initialization_timeout_secs!r}, "
             f"log_level={self.log_level!r}, index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "
             f"max_output_buffer_time_millis={self.max_output_buffer_time_millis!r}, "
-            f"max_output_buffer_size_records={self.max_output_buffer_size_records!r}, warnings={self.warnings!r})"
+            f"max_output_buffer_size_records={self.max_output_buffer_size_records!r}, warnings={self.warnings!r}, "
+            f"notes={self.notes!r})"
         )
 
 
@@ -139,8 +143,9 @@ _OTHER_TYPES: Final[dict[str, Any]] = {
 
 
 def load(
-    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
+    config: ConfigSource | None = None,
     *,
+    connector: str | None = None,
     kafka_options: Mapping[str, object] | None = None,
     format: str | Mapping[str, Any] | Format | None = None,  # noqa: A002 - the connector's word
     for_preview: bool = False,
@@ -148,19 +153,24 @@ def load(
 ) -> Config:
     """Check a job's whole configuration and return it, frozen; no process, socket or file but `config` is touched.
 
-    config         the connector's object: a mapping, JSON text, or the path of a file with it
-    kafka_options  librdkafka's options by name, numbers and booleans too
+    config         the connector's object, or an array of such: a mapping, JSON or SQL text, or the path of a file with
+                   it, which may also be TOML or .properties
+    connector      the name of the one to take, where there are several
+    kafka_options  librdkafka's options by name, Java's spellings too, numbers and booleans too
     format         a name, or the format object (mapping or JSON text)
     for_preview    nothing will be sent: message.max.bytes may be anything above 64, the topic may be left out
     settings       names as in SETTINGS; None means not given; texts are taken for numbers, as flags give them
 
     Raises ConfigError for the first thing that is wrong, naming the place, the value and what is allowed.
     """
-    connector = read_connector(config) if config is not None else None
-    given = _merge(connector, settings)
-    warnings = list(connector.warnings) if connector is not None else []
+    if connector is not None and config is None:
+        raise ConfigError(f"connector={shown(connector)} chooses from config, which is not given; give --config")
+    lower = read_connector(config, connector) if config is not None else None
+    given = _merge(lower, settings)
+    warnings = list(lower.warnings) if lower is not None else []
+    notes = list(lower.notes) if lower is not None else []
 
-    options = _read_options(connector, kafka_options, given, for_preview=for_preview)
+    options = _read_options(lower, kafka_options, given, for_preview=for_preview)
     writer = _writer(given, options.pop("partitioner", None))
     _check_roles(writer, given, warnings)
     output: dict[str, Any] = {name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given}
@@ -185,7 +195,7 @@ def load(
     if writer.topic_column is not None and writer.partition_column is None:
         kafka["partitioner"] = writer.partitioner  # the partitions of a row's own topic are librdkafka's to choose
     timeout = _optional(given, "initialization_timeout_secs")
-    form = read_format(format, connector.format if connector is not None else None)
+    form = read_format(format, lower.format if lower is not None else None)
     check_message(form, writer, given)
     check_scope(form, writer)
     return Config(
@@ -198,13 +208,17 @@ def load(
         log_level=log_level,
         **output,
         warnings=(*warnings, *about_kafka),
+        notes=tuple(notes),
     )
 
 
 def log_warnings(config: Config) -> None:
-    """Tell a caller from Python what has no effect in his configuration, on the log "penstock"."""
+    """Tell on the log "penstock" what has no effect in a configuration, and at level debug how the rest was taken."""
+    log = logging.getLogger("penstock")
     for warning in config.warnings:
-        logging.getLogger("penstock").warning("%s", warning)
+        log.warning("%s", warning)
+    for note in config.notes:
+        log.debug("%s", note)
 
 
 def _merge(connector: Connector | None, settings: Mapping[str, object]) -> dict[str, Given]:
