@@ -10,6 +10,7 @@
     connector.py      the object of Feldera's connector, taken apart
     values.py         what was given, turned into typed values
     kafka_options.py  librdkafka's options: names, defaults with their reasons, secrets
+    java_options.py   the spellings of Java's clients among them, translated; jaas.py: the text of sasl.jaas.config
     kafka_rules.py    which of them exclude each other
     memory.py         memory_bytes and how it is shared out
     cores.py          how many cores there are to use

@@ -17,6 +17,7 @@ from penstock.config.connector import Connector, Given, read_connector
 from penstock.config.cores import usable_cores
 from penstock.config.document import ConfigSource  # noqa: TC001 - get_type_hints may ask
 from penstock.config.formats import Format, read_format
+from penstock.config.java_options import translate
 from penstock.config.kafka_options import KafkaOption, is_secret, read_options
 from penstock.config.kafka_rules import settle
 from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
@@ -170,7 +171,7 @@ def load(
     warnings = list(lower.warnings) if lower is not None else []
     notes = list(lower.notes) if lower is not None else []
 
-    options = _read_options(lower, kafka_options, given, for_preview=for_preview)
+    options = _read_options(lower, kafka_options, given, warnings, notes, for_preview=for_preview)
     writer = _writer(given, options.pop("partitioner", None))
     _check_roles(writer, given, warnings)
     output: dict[str, Any] = {name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given}
@@ -252,19 +253,31 @@ def _hint(name: str) -> str:
 
 
 def _read_options(
-    connector: Connector | None, kafka_options: Mapping[str, object] | None, given: Mapping[str, Given], *,
-    for_preview: bool,
+    connector: Connector | None, kafka_options: Mapping[str, object] | None, given: dict[str, Given],
+    warnings: list[str], notes: list[str], *, for_preview: bool,
 ) -> dict[str, KafkaOption]:  # fmt: skip
+    """Return the options of all places, the higher winning; add to `given` the settings that follow from them."""
     unchecked = ("partitioner", "message.max.bytes") if for_preview else ("partitioner",)
-    merged: dict[str, KafkaOption] = {}
+    places: list[tuple[str, Mapping[str, object], Mapping[str, Given]]] = []
     if connector is not None:
-        where = connector.options_where
-        merged.update(read_options(connector.options, where, settings=_NAMES, unchecked=unchecked))
+        places.append((connector.options_where, connector.options, connector.settings))
     if kafka_options is not None:
         if not isinstance(kafka_options, Mapping):
             raise ConfigError(f"kafka_options must map names to values, found {type(kafka_options).__name__}")
-        higher = read_options(kafka_options, "kafka_options or -X", settings=_NAMES, unchecked=unchecked)
-        merged.update(higher)
+        places.append(("kafka_options or -X", kafka_options, {}))
+    merged: dict[str, KafkaOption] = {}
+    implied: dict[str, Given] = {}
+    for where, plain, settings in places:
+        options, given_as, follows, lost, taken = translate(plain, where)
+        merged.update(read_options(options, where, given_as=given_as, settings=_NAMES, unchecked=unchecked))
+        for name, one in follows.items():
+            if name in settings and settings[name].value != one.value:
+                raise ConfigError(f"{settings[name].where} and {one.where} differ; leave one of them out")
+        implied.update(follows)
+        warnings += lost
+        notes += taken
+    for name, one in implied.items():
+        given.setdefault(name, one)
     servers = given.get("bootstrap_servers")
     if servers is not None:
         value = servers.value
