@@ -273,7 +273,7 @@ def test_broken_json_is_named_by_file_line_and_column(tmp_path: Path) -> None:
         ("[]", "array of 0 connectors"),
         ("[{}, {}]", "there are 2 connectors"),
         ("[5]", "must be an object"),
-        ("5", "neither an existing file nor a JSON object"),
+        ("5", "neither an existing file nor a connector as JSON or SQL"),
         ("no-such-file", '"no-such-file" is neither an existing file'),
         ("no-such-file.json", "no-such-file.json: No such file"),
         ("x\0y", "neither an existing file"),

@@ -67,7 +67,7 @@ def read_document(config: ConfigSource) -> Document:
     if not _looks_like_json(text) and not _LOOKS_LIKE_SQL.match(text):
         # A path that does not exist, most likely; a text may hold secrets, so only a short one is repeated.
         found = shown(text) if len(text) < _LONGEST_PATH and "\n" not in text else "a text"
-        raise ConfigError(f"config: {found} is neither an existing file nor a JSON object")
+        raise ConfigError(f"config: {found} is neither an existing file nor a connector as JSON or SQL")
     return _read_text(text, "config")
 
 
