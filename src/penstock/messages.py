@@ -23,12 +23,12 @@ from penstock.registry import open_registry
 from penstock.source import open_source
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping
 
     from typing_extensions import Unpack
 
     from penstock.config import Config
+    from penstock.config.document import ConfigSource
     from penstock.config.keywords import Settings
     from penstock.layout import Layout
     from penstock.source import Source
@@ -57,7 +57,8 @@ class Message(msgspec.Struct, frozen=True):
 def preview(
     source: object,
     *,
-    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
+    config: ConfigSource | None = None,
+    connector: str | None = None,
     input_format: str | None = None,
     limit: int | None = None,
     partitions: int | None = None,
@@ -80,6 +81,7 @@ def preview(
             raise ConfigError(f"{name}={value}: it must be at least {least}")
     loaded = configuration.load(
         config,
+        connector=connector,
         kafka_options=kafka_options,
         format=format,
         for_preview=True,

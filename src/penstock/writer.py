@@ -31,7 +31,6 @@ from penstock.source import Source, open_source
 from penstock.source.batch import ROWS_PER_PIECE, check_same_columns
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from penstock.config import Config
+    from penstock.config.document import ConfigSource
     from penstock.config.keywords import Settings
     from penstock.encode import Plan
     from penstock.report import Report
@@ -383,22 +383,26 @@ def open(  # noqa: A001 - penstock.open, as in gzip.open
     topic: str | None = None,
     bootstrap_servers: str | None = None,
     schema: pa.Schema | None = None,
-    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
+    config: ConfigSource | None = None,
+    connector: str | None = None,
     kafka_options: Mapping[str, object] | None = None,
     format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the connector's word
     **settings: Unpack[Settings],
 ) -> Writer:
     """Connect to the topic and return a Writer; the workers are up and the topic's partitions known when it returns.
 
-    schema    of what will be written, checked now instead of with the first batch
-    format    json, csv, avro, protobuf, parquet, arrow or python, or an object of name and config
-    config    the connector's object: a mapping, JSON text, or the path of a file with it
-    settings  workers, key, op_column, index, timestamp_column, … : `penstock config` lists them all
-    Logs      on "penstock" what has no effect in `config`
-    Raises    ConfigError and SchemaError before any process or socket; ConnectError. Nothing is left behind.
+    schema     of what will be written, checked now instead of with the first batch
+    format     json, csv, avro, protobuf, parquet, arrow or python, or an object of name and config
+    config     the connector's object, or an array of such: a mapping, JSON or SQL text, or the path of a file with it,
+               which may also be TOML or .properties
+    connector  the name of the one to take, where there are several
+    settings   workers, key, op_column, index, timestamp_column, … : `penstock config` lists them all
+    Logs       on "penstock" what has no effect in `config`, and at level debug how the rest was taken
+    Raises     ConfigError and SchemaError before any process or socket; ConnectError. Nothing is left behind.
     """
     loaded = configuration.load(
         config,
+        connector=connector,
         kafka_options=kafka_options,
         format=format,
         for_preview=False,
@@ -416,7 +420,8 @@ def write(
     input_format: str | None = None,
     topic: str | None = None,
     bootstrap_servers: str | None = None,
-    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
+    config: ConfigSource | None = None,
+    connector: str | None = None,
     kafka_options: Mapping[str, object] | None = None,
     format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the connector's word
     **settings: Unpack[Settings],
@@ -431,6 +436,7 @@ def write(
     """
     loaded = configuration.load(
         config,
+        connector=connector,
         kafka_options=kafka_options,
         format=format,
         for_preview=False,

@@ -43,6 +43,9 @@ def write_with_settings(path: os.PathLike[str], job: Mapping[str, Any]) -> None:
     penstock.write(path, config=job)
     penstock.write(path, config='{"transport": {}}')
     penstock.write(path, config=path)
+    penstock.write(path, config=[job, job], connector="orders")
+    penstock.open(config="orders.sql", connector="orders")
+    penstock.preview(path, config=path, connector=None)
 
 
 def write_every_form(frame: ArrowStream) -> None:
@@ -88,6 +91,7 @@ def write_wrongly(frame: ArrowStream, schema: object) -> None:
     penstock.write(frame, topic="orders", bootstrap_servers=["one:9092", "two:9092"])  # type: ignore[arg-type]
     penstock.write(frame, topic="orders", kafka_options=[("linger.ms", 20)])  # type: ignore[arg-type]
     penstock.write(frame, topic="orders", config=7)  # type: ignore[arg-type]
+    penstock.write(frame, topic="orders", connector=0)  # type: ignore[arg-type]
     penstock.write(frame, topic="orders", format=7)  # type: ignore[arg-type]
     penstock.write(frame, topic="orders", input_format=Path("csv"))  # type: ignore[arg-type]
     with penstock.write(frame, topic="orders"):  # type: ignore[attr-defined]

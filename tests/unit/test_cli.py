@@ -102,7 +102,7 @@ def test_help_fits_eighty_columns(monkeypatch, capsys, words):
 
 def test_help_names_every_setting_that_has_a_flag(capsys):
     """The flags of write and preview are the settings, no more and no fewer."""
-    own = {"--help", "--json", "--input-format", "--config"}
+    own = {"--help", "--json", "--input-format", "--config", "--connector"}
     for command, extra in (("write", set()), ("preview", {"--limit", "--partitions"})):
         assert main([command, "--help"]) == 0
         flags = set(re.findall(r"^  (?:-h, )?(--[a-z0-9-]+)", capsys.readouterr().out, re.MULTILINE))
@@ -203,6 +203,21 @@ def test_sources_are_checked_before_anything_is_written(capsys, writes):
 
 
 # What flags mean.
+
+
+def test_one_of_several_connectors_is_named(parquet, writes, tmp_path, capsys):
+    """--connector chooses from the file; without it the error lists the names. Notes are shown at level debug only."""
+    config = tmp_path / "jobs.json"
+    config.write_text('[{"name": "a"}, {"name": "b", "paused": true, "transport": {"config": {"topic": "other"}}}]')
+    command = ["write", str(parquet), "--config", str(config)]
+    assert main(command) == 2
+    assert 'jobs.json: there are 2 connectors, "a", "b"; choose one' in capsys.readouterr().err
+    assert main([*command, "--connector", "b"]) == 0
+    assert "paused" not in capsys.readouterr().err
+    assert main([*command, "--connector", "b", "--log-level", "debug"]) == 0
+    assert "jobs.json: paused has no meaning here" in capsys.readouterr().err
+    assert [call.config.topic for call in writes.calls] == ["other", "other"]
+    assert main(["preview", *command[1:], "--connector", "a", "--limit", "0"]) == 0
 
 
 def test_flags_reach_the_configuration(parquet, writes, tmp_path):

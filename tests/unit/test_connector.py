@@ -1,17 +1,26 @@
-"""connector: the JSON object by every way it can come, and what becomes of each of its fields."""
+"""connector: the object by every way it can come, one of several, and what becomes of each of its fields."""
 
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from penstock.config import load
+from penstock.config import Config, load, log_warnings
+from penstock.config.connector import NO_MEANING, read_connector
 from penstock.errors import ConfigError
 
+EXAMPLES = Path(__file__).parents[1] / "golden" / "connectors"
+
 PLAIN: dict[str, Any] = {"transport": {"name": "kafka_output", "config": {"topic": "total-sales"}}}
+
+
+def without_notes(config: Config) -> Config:
+    return msgspec.structs.replace(config, notes=())
 
 
 def with_transport(**config: Any) -> dict[str, Any]:
@@ -19,23 +28,112 @@ def with_transport(**config: Any) -> dict[str, Any]:
 
 
 def test_the_documented_connector_is_taken_as_it_is() -> None:
-    """The original's first example loads: a consumer's option in it does nothing and warns about nothing."""
-    config = load(
-        {
-            "transport": {
-                "name": "kafka_output",
-                "config": {
-                    "bootstrap.servers": "example.com:9092",
-                    "auto.offset.reset": "earliest",
-                    "topic": "total-sales",
-                },
-            },
-            "format": {"name": "json", "config": {"update_format": "insert_delete", "array": False}},
-        }
-    )
+    """The original's first example loads as SQL: a consumer's option in it does nothing and warns about nothing."""
+    config = load(EXAMPLES / "total_sales.sql")
     assert (config.topic, config.kafka["bootstrap.servers"]) == ("total-sales", "example.com:9092")
+    assert config.format == load(topic="t").format
     assert "auto.offset.reset" not in config.kafka
     assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "settings", "warnings"),
+    [
+        (
+            "ssl_pem.json",
+            {
+                "bootstrap.servers": "example.com:9092",
+                "auto.offset.reset": "earliest",
+                "security.protocol": "SSL",
+                "ssl.ca.pem": "-----BEGIN CERTIFICATE-----TOPSECRET0\n-----END CERTIFICATE-----\n",
+                "ssl.key.pem": "-----BEGIN CERTIFICATE-----TOPSECRET1\n-----END CERTIFICATE-----\n",
+                "ssl.certificate.pem": "-----BEGIN CERTIFICATE-----TOPSECRET2\n-----END CERTIFICATE-----\n",
+            },
+            {"topic": "book-fair-sales"},
+            ["line 9: a comma before the closing brace"],
+        ),
+        (
+            "ssl_location.json",
+            {
+                "bootstrap.servers": "example.com:9092",
+                "security.protocol": "SSL",
+                "ssl.certificate.location": "path/to/certificate.pem",
+            },
+            {"topic": "book-fair-sales"},
+            [],
+        ),
+        (
+            "msk_iam.sql",
+            {
+                "bootstrap.servers": "broker-1.kafka.region.amazonaws.com:9098,"
+                "broker-2.kafka.region.amazonaws.com:9098",
+                "sasl.mechanism": "OAUTHBEARER",
+                "security.protocol": "SASL_SSL",
+            },
+            {"topic": "<TOPIC>", "region": "<AWS_REGION>"},
+            [],
+        ),
+    ],
+)
+def test_documented_connectors_are_read_whole(
+    name: str, options: dict[str, str], settings: dict[str, str], warnings: list[str]
+) -> None:
+    """Each other example of the original's documentation gives its options and settings, no more."""
+    connector = read_connector(EXAMPLES / name)
+    assert connector.options == options
+    assert {setting: given.value for setting, given in connector.settings.items()} == settings
+    assert len(connector.warnings) == len(warnings)
+    assert all(words in said for words, said in zip(warnings, connector.warnings, strict=True))
+
+
+# One of several.
+
+OTHER: dict[str, Any] = {"transport": {"name": "kafka_output", "config": {"topic": "other"}}}
+SEVERAL = [
+    {"name": "a", **PLAIN},
+    {"transport": {"name": "kafka_input", "config": {}}},
+    OTHER,
+    {"name": "B-_9", **PLAIN},
+]
+
+
+def test_one_of_several_is_chosen_by_name() -> None:
+    """Names are those given, or unnamed- with the place among all; what is not chosen is not looked into."""
+    assert load(SEVERAL, connector="unnamed-2").topic == "other"
+    assert load(json.dumps(SEVERAL), connector="B-_9").topic == "total-sales"
+    assert load({"connectors": SEVERAL}, connector="a").topic == "total-sales"
+    for config in (OTHER, [OTHER]):
+        assert load(config).topic == "other"
+        assert load(config, connector="unnamed-0").topic == "other"
+    with pytest.raises(ConfigError, match="kafka_input"):
+        load(SEVERAL, connector="unnamed-1")
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "words"),
+    [
+        (SEVERAL, None, ['4 connectors, "a", "unnamed-1", "unnamed-2", "B-_9"', "--connector NAME"]),
+        (SEVERAL, "b-_8", ['no connector "b-_8"', 'did you mean "B-_9"', '"a", "unnamed-1"']),
+        (PLAIN, "a", ['no connector "a"', 'found "unnamed-0"']),
+        ([{"name": "a"}, {"name": "a"}], "a", ['two connectors are called "a"']),
+        ([{}, {"name": "unnamed-0"}], "a", ['two connectors are called "unnamed-0"']),
+        ({"name": ""}, None, ["name", "letters, digits"]),
+        ([{}, {"name": "a.b"}], "unnamed-0", ["connector 1: name", '"a.b"']),
+        ({"name": 5}, None, ["name", "a number"]),
+        ([{}, 5], "unnamed-0", ["connector 1 must be an object"]),
+        ([], None, ["array of 0 connectors"]),
+        (None, "a", ['connector="a"', "--config"]),
+    ],
+)
+def test_a_connector_that_cannot_be_told_is_refused(config: Any, name: str | None, words: list[str]) -> None:
+    """A missing or wrong choice lists the names; names follow the original's rule, and none is there twice."""
+    with pytest.raises(ConfigError) as raised:
+        load(config, connector=name, topic="t")
+    for word in words:
+        assert word in str(raised.value)
+
+
+# Its forms.
 
 
 def test_object_text_bytes_and_file_say_the_same(tmp_path: Path) -> None:
@@ -75,13 +173,30 @@ def test_numbers_and_booleans_are_options_too() -> None:
 )
 def test_harmless_fields_are_accepted_in_silence(fields: dict[str, Any]) -> None:
     """What concerns the original's engine, inputs or queue changes nothing here."""
-    assert load({**PLAIN, **fields}) == load(PLAIN)
+    assert without_notes(load({**PLAIN, **fields})) == load(PLAIN)
+
+
+@pytest.mark.parametrize("name", NO_MEANING)
+def test_a_field_without_meaning_is_noted_with_the_reason(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is silently not done: at level debug the log says which field has no effect and why."""
+    value: Any = {} if name == "fault_tolerance" else False
+    in_transport = name in {"kafka_service", "fault_tolerance"}
+    config = load(with_transport(**{name: value}) if in_transport else {**PLAIN, name: value})
+    with caplog.at_level(logging.DEBUG, "penstock"):
+        log_warnings(config)
+    (record,) = caplog.records
+    path = f"transport.config.{name}" if in_transport else name
+    assert record.levelno == logging.DEBUG
+    assert record.getMessage() == f"config: {path} has no meaning here: {NO_MEANING[name]}"
 
 
 def test_harmless_transport_fields_are_accepted_in_silence() -> None:
     """region, kafka_service and the exactly-once options mean nothing to an at-least-once job without AWS."""
     tolerant = {"producer_options": {"linger.ms": "3"}, "consumer_options": {}}
-    assert load(with_transport(kafka_service="k", fault_tolerance=tolerant)) == load(with_transport())
+    config = load(with_transport(kafka_service="k", fault_tolerance=tolerant))
+    assert without_notes(config) == load(with_transport())
+    (warning,) = load(with_transport(fault_tolerance={"producer_option": {}})).warnings
+    assert 'did you mean "producer_options"' in warning
 
 
 def test_an_unknown_field_of_the_connector_warns_with_the_nearest_name() -> None:
@@ -119,6 +234,7 @@ def test_an_unknown_field_of_the_connector_warns_with_the_nearest_name() -> None
         (with_transport(log_level="DEBUG"), ["log_level", '"DEBUG"', '"debug"']),
         (with_transport(topc="t"), ['"topc"', '"topic"']),
         (with_transport(fault_tolerance=[]), ["fault_tolerance must be an object"]),
+        (with_transport(fault_tolerance={"consumer_options": 5}), ["consumer_options must be an object"]),
         (with_transport(**{"linger.ms": None}), ["linger.ms", "NoneType"]),
         (with_transport(**{"linger.ms": [5]}), ["linger.ms", "list"]),
     ],
@@ -155,9 +271,9 @@ def test_broken_json_is_named_by_file_line_and_column(tmp_path: Path) -> None:
         ('{"writer": {"workers": NaN}}', "NaN is not JSON"),
         ("[" * 100_000, "config"),
         ("[]", "array of 0 connectors"),
-        ("[{}, {}]", "array of 2 connectors"),
+        ("[{}, {}]", "there are 2 connectors"),
         ("[5]", "must be an object"),
-        ("5", "neither an existing file nor a JSON object"),
+        ("5", "neither an existing file nor a connector as JSON or SQL"),
         ("no-such-file", '"no-such-file" is neither an existing file'),
         ("no-such-file.json", "no-such-file.json: No such file"),
         ("x\0y", "neither an existing file"),

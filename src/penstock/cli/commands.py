@@ -101,9 +101,8 @@ def _write(flags: argparse.Namespace) -> None:
 
     loaded = config.load(flags.config, **flag_reader.settings_of(flags))
     sources = flag_reader.sources_of(flags)
-    _show_log()
-    for warning in loaded.warnings:
-        say(f"warning: {warning}")
+    _show_log(debug=loaded.log_level == "debug")
+    config.log_warnings(loaded)
 
     from penstock.source import open_source  # noqa: PLC0415 - 0.35 s for pyarrow
     from penstock.writer import write_source  # noqa: PLC0415
@@ -130,7 +129,7 @@ def _preview(flags: argparse.Namespace) -> None:
 
     from penstock.messages import preview  # noqa: PLC0415 - 0.35 s for pyarrow
 
-    _show_log()
+    _show_log(debug=flags.log_level == "debug")
     messages = preview(
         sources,
         config=flags.config,
@@ -280,8 +279,8 @@ def _patience(topic: str, brokers: str, limit: int) -> Iterator[Callable[[], Non
         signal.signal(signal.SIGALRM, before)
 
 
-def _show_log() -> None:
-    """Send what penstock and librdkafka log to standard error; librdkafka's own level has already chosen."""
+def _show_log(*, debug: bool = False) -> None:
+    """Send what penstock and librdkafka log to standard error; librdkafka's own level has already chosen its part."""
     import logging  # noqa: PLC0415 - only when something can be logged
 
     class ToStderr(logging.Handler):
@@ -293,7 +292,8 @@ def _show_log() -> None:
     log = logging.getLogger("penstock")
     if not log.handlers:  # once, however often main is called in one process
         log.addHandler(ToStderr())
-    log.setLevel(logging.DEBUG)
+    log.setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.getLogger("penstock.librdkafka").setLevel(logging.DEBUG)
     log.propagate = False
 
 

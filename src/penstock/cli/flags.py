@@ -135,7 +135,12 @@ def _add_settings(parser: _Parser) -> None:
         metavar="NAME",
         help=f"of all sources, whatever their names end in: {', '.join(_INPUT_FORMATS)}",
     )
-    parser.add_argument("--config", metavar="FILE", help="the connector's JSON object; flags go before it")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the connector: its JSON, the SQL that holds it, TOML or .properties; flags win over it",
+    )
+    parser.add_argument("--connector", metavar="NAME", help="which connector of --config, where it has several")
     parser.add_argument(
         "-X",
         dest="kafka_options",
@@ -218,7 +223,7 @@ def _without_flag(wrong: str) -> str:
 
 
 def settings_of(flags: argparse.Namespace) -> dict[str, Any]:
-    """Return the flags that were given as keywords of config.load; it reads their text and checks it."""
+    """Return the flags that were given as keywords of config.load; that reads their text and checks it."""
     from penstock.config import SETTINGS  # noqa: PLC0415 - as above
 
     given: dict[str, Any] = {}
@@ -234,6 +239,7 @@ def settings_of(flags: argparse.Namespace) -> dict[str, Any]:
         if options.setdefault(key, value) != value:
             raise ConfigError(f"-X {key} is given twice, with two values; leave one of them out")
     given["kafka_options"] = options or None
+    given["connector"] = flags.connector
     return given
 
 

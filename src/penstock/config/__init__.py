@@ -6,9 +6,11 @@
     message.py        which settings of key, headers, timestamp and topic go together; topics.py names and patterns
     scope.py          which of our settings belong to which format
     table.py          the one table that flags, `penstock config` and the README are made from
-    connector.py      the JSON object of Feldera's connector, taken apart
+    document.py       JSON, SQL, TOML (properties.py: .properties): what holds a connector, as one tree
+    connector.py      the object of Feldera's connector, taken apart
     values.py         what was given, turned into typed values
     kafka_options.py  librdkafka's options: names, defaults with their reasons, secrets
+    java_options.py   the spellings of Java's clients among them, translated; jaas.py: the text of sasl.jaas.config
     kafka_rules.py    which of them exclude each other
     tls.py            certificates and keys, put right and checked: pem.py their text, certificates.py their content
     memory.py         memory_bytes and how it is shared out

@@ -1,28 +1,28 @@
-"""The connector's JSON object, taken apart: settings, librdkafka options, format, each with the place it came from.
+"""The connector's object, taken apart: settings, librdkafka options, format, each with the place it came from.
 
-    {"transport": {"name": "kafka_output", "config": {"topic": ..., "headers": ..., "<librdkafka option>": ...}},
+    {"name": "orders",                                  what chooses it among several
+     "transport": {"name": "kafka_output", "config": {"topic": ..., "headers": ..., "<librdkafka option>": ...}},
      "format": {"name": "json", "config": {...}},
      "writer": {...}}                                   all that is ours
 
-Nothing is converted here but the JSON itself: config.py checks every value, whichever way it was given. Every field of
-the original connector is either honoured, or harmless to a job that writes what it is given, or refused, so that
-nothing is silently not done.
+Nothing is converted here: merge.py checks every value, whichever way it was given. Every field of the original
+connector is honoured, or has no meaning for a job that writes what it is given (NO_MEANING says why), or is refused, so
+that nothing is silently not done.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from penstock.config.document import ConfigSource, Document, read_document
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
-__all__ = ["TRANSPORT_FIELDS", "Connector", "Given", "json_kind", "parse_json", "read_connector"]
+__all__ = ["NO_MEANING", "TRANSPORT_FIELDS", "Connector", "Given", "json_kind", "read_connector"]
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -34,13 +34,18 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
-    """The object taken apart; no value has been checked yet."""
+    """The object taken apart; no value has been checked yet.
+
+    warnings  sentences for the user
+    notes     what was taken without effect and why, for those who look for it
+    """
 
     settings: dict[str, Given]
     options: dict[str, object]
     options_where: str
     format: Given | None
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 # What transport.config has beside librdkafka's options. True: a setting of ours.
@@ -50,67 +55,125 @@ TRANSPORT_FIELDS: Final = {
     "log_level": True,
     "initialization_timeout_secs": True,
     "region": True,
-    "kafka_service": False,  # the original ignores it too
-    "fault_tolerance": False,  # options of the exactly-once mode only
+    "kafka_service": False,
+    "fault_tolerance": False,
 }
 
 _FIELDS: Final = ("name", "transport", "format", "writer", "soft_delete", "postprocessor")
 # Settings of ours that the connector has at the top.
 _TOP_SETTINGS: Final = ("index", "enable_output_buffer", "max_output_buffer_time_millis",
                         "max_output_buffer_size_records")  # fmt: skip
-# Fields of the original that need no doing here: they concern its engine, its inputs or its queue.
-_HARMLESS: Final = ("send_snapshot", "max_queued_records", "max_queued_bytes", "paused", "labels", "start_after",
-                    "preprocessor", "max_batch_size", "max_worker_batch_size")  # fmt: skip
+_INPUTS_ONLY: Final = "only input connectors act on it, in the original too"
+# Fields of the original that are accepted, the last two in transport.config, and why there is nothing to do for them.
+NO_MEANING: Final = {
+    "send_snapshot": "it is the engine that has a snapshot; from Python, writer.snapshot writes one",
+    "max_queued_records": "there is no engine to stop: write waits while the shared memory (memory_bytes) is full",
+    "max_queued_bytes": "memory_bytes limits what is queued; the original does not implement it for outputs",
+    "paused": "a job writes when it is started; only input connectors act on it, in the original too",
+    "labels": _INPUTS_ONLY,
+    "start_after": _INPUTS_ONLY,
+    "preprocessor": _INPUTS_ONLY,
+    "max_batch_size": _INPUTS_ONLY,
+    "max_worker_batch_size": _INPUTS_ONLY,
+    "kafka_service": "no code of the original reads it either",
+    "fault_tolerance": "its options belong to exactly-once delivery, which is still to come",
+}
 _REFUSED: Final = {
     "soft_delete": "an output cannot do that; leave it out or set it to false",
     "postprocessor": "no code is run on messages in this version; leave it out",
 }
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+_EXACTLY_ONCE: Final = ("producer_options", "consumer_options")
 
 
-def read_connector(config: Mapping[str, Any] | str | bytes | os.PathLike[str]) -> Connector:
-    """Read the connector object from a mapping, from JSON text, or from a file, and take it apart.
+def read_connector(config: ConfigSource, name: str | None = None) -> Connector:
+    """Read one connector from a mapping, a text or a file, and take it apart.
 
-    config  a path object, a text that ends in .json or names an existing file: that file; any other text: JSON
+    name  which one: needed where there are several; those without a name are called unnamed-0, unnamed-1 …, by their
+          place among all
 
-    An array is taken when it holds exactly one connector. Raises ConfigError naming file, line and column for text
-    that is not JSON, and the path of the member for anything of the wrong shape.
+    Raises ConfigError naming file, line and column for what cannot be read, the names there are for a wrong one, and
+    the path of the member for anything of the wrong shape.
     """
-    whole, origin = _load(config)
-    if isinstance(whole, list):
-        if len(whole) != 1:
-            raise ConfigError(f"{origin}: an array of {len(whole)} connectors; give the one that is to be run")
-        whole = whole[0]
-    connector = _object(whole, origin)
-    warnings = _check_fields(connector, origin)
+    document = read_document(config)
+    origin = document.origin
+    connector = _choose(document, name)
+    warnings, notes = _check_fields(connector, origin)
     settings: dict[str, Given] = {}
     options: dict[str, object] = {}
 
     transport = _object(_absent(connector.get("transport")), f"{origin}: transport")
+    place = origin if document.flat else f"{origin}: transport.config"
+    fields = _object(_absent(transport.get("config")), f"{origin}: transport.config")
     _check_transport(transport, origin)
-    place = f"{origin}: transport.config"
-    for name, value in _object(_absent(transport.get("config")), place).items():
-        if name not in TRANSPORT_FIELDS:
-            options[name] = value
-        elif TRANSPORT_FIELDS[name]:
-            settings[name] = Given(value, f"{place}.{name}", from_json=True)
-    for name, one in _writer_settings(connector, origin).items():
-        if name == "region" and name in settings and settings[name].value != one.value:
-            raise ConfigError(f"{settings[name].where} and {one.where} differ; leave one of them out")
-        settings[name] = one
-    for name in _TOP_SETTINGS:
-        if name in connector:
-            settings[name] = Given(connector[name], f"{origin}: {name}", from_json=True)
+    strict = not document.flat
+    for field, value in fields.items():
+        if field not in TRANSPORT_FIELDS:
+            options[field] = value
+        elif TRANSPORT_FIELDS[field]:
+            settings[field] = Given(value, f"{place}{': ' if document.flat else '.'}{field}", from_json=strict)
+        elif value is not None:
+            notes.append(_note(origin, f"transport.config.{field}"))
+    _check_exactly_once(fields.get("fault_tolerance"), f"{origin}: transport.config.fault_tolerance", warnings)
+    for field, one in _writer_settings(connector, origin, from_json=strict).items():
+        if field == "region" and field in settings and settings[field].value != one.value:
+            raise ConfigError(f"{settings[field].where} and {one.where} differ; leave one of them out")
+        settings[field] = one
+    for field in _TOP_SETTINGS:
+        if field in connector:
+            settings[field] = Given(connector[field], f"{origin}: {field}", from_json=True)
     form = connector.get("format")
     return Connector(
         settings=settings,
         options=options,
         options_where=place,
-        format=None if form is None else Given(form, f"{origin}: format", from_json=True),
-        warnings=tuple(warnings),
+        format=None if form is None else Given(form, f"{origin}: format", from_json=strict),
+        warnings=(*document.warnings, *warnings),
+        notes=tuple(notes),
     )
 
 
-def _writer_settings(connector: Mapping[str, Any], origin: str) -> dict[str, Given]:
+def _choose(document: Document, name: str | None) -> Mapping[str, Any]:
+    """Return the connector of that name, or the only one."""
+    origin, connectors = document.origin, _by_name(document)
+    names = ", ".join(f'"{called}"' for called in connectors)
+    if name is None:
+        if len(connectors) > 1:
+            raise ConfigError(
+                f"{origin}: there are {len(connectors)} connectors, {names}; "
+                "choose one by its name: --connector NAME or connector=..."
+            )
+        (name,) = connectors
+    if name not in connectors:
+        raise ConfigError(f'{origin}: there is no connector "{name}"{did_you_mean(name, connectors)}; found {names}')
+    return connectors[name]
+
+
+def _by_name(document: Document) -> dict[str, Mapping[str, Any]]:
+    origin, whole = document.origin, document.tree
+    if isinstance(whole, Mapping) and list(whole) == ["connectors"]:
+        whole = whole["connectors"]
+    if not isinstance(whole, list):
+        whole = [whole]
+    if not whole:
+        raise ConfigError(f"{origin}: an array of 0 connectors; give the one that is to be run")
+    connectors: dict[str, Mapping[str, Any]] = {}
+    for index, one in enumerate(whole):
+        where = f"{origin}: connector {index}" if len(whole) > 1 else origin
+        connector = _object(one, where)
+        called = connector.get("name")
+        if called is None:
+            called = f"unnamed-{index}"
+        if not isinstance(called, str) or not _NAME.fullmatch(called):
+            found = shown(called) if isinstance(called, str) else json_kind(called)
+            raise ConfigError(f"{where}: name: found {found}; give one or more of letters, digits, '_' and '-'")
+        if called in connectors:
+            raise ConfigError(f'{origin}: two connectors are called "{called}"; give one of them another name')
+        connectors[called] = connector
+    return connectors
+
+
+def _writer_settings(connector: Mapping[str, Any], origin: str, *, from_json: bool) -> dict[str, Given]:
     settings: dict[str, Given] = {}
     for name, value in _object(_absent(connector.get("writer")), f"{origin}: writer").items():
         settings_where = f"{origin}: writer.{name}"
@@ -119,72 +182,8 @@ def _writer_settings(connector: Mapping[str, Any], origin: str) -> dict[str, Giv
         if (name in TRANSPORT_FIELDS and name != "region") or name == "bootstrap_servers" or "." in name:
             right = "bootstrap.servers" if name == "bootstrap_servers" else name
             raise ConfigError(f"{settings_where}: this belongs to the transport; give it as transport.config.{right}")
-        settings[name] = Given(value, settings_where, from_json=True)
+        settings[name] = Given(value, settings_where, from_json=from_json)
     return settings
-
-
-def parse_json(text: str, origin: str) -> Any:  # noqa: ANN401 - it is JSON
-    """Parse JSON text; raise ConfigError naming the line and column where it is broken, or the name given twice."""
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f'{origin}: "{twice}" is given twice in one object; leave one of them out')
-        return found
-
-    def constant(name: str) -> float:
-        raise ConfigError(f"{origin}: {name} is not JSON; give a number")
-
-    try:
-        return json.loads(text, object_pairs_hook=members, parse_constant=constant)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(f"{origin}, {place}: not JSON: {error.msg[:1].lower()}{error.msg[1:]}") from None
-    except RecursionError:
-        raise ConfigError(f"{origin}: nested too deeply for a configuration") from None
-
-
-def _load(config: Mapping[str, Any] | str | bytes | os.PathLike[str]) -> tuple[Any, str]:
-    if isinstance(config, Mapping):
-        return config, "config"
-    if isinstance(config, bytes):
-        return parse_json(_decode(config, "config"), "config"), "config"
-    if not isinstance(config, (str, os.PathLike)):
-        raise ConfigError(f"config must be an object, JSON text or a file, found {type(config).__name__}")
-    text = os.fspath(config)
-    if isinstance(config, os.PathLike) or _names_file(text):
-        path = Path(text)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"config file {text}: {error.strerror or error}; check the path") from None
-        return parse_json(_decode(content, text), text), text
-    if text.strip()[:1] not in {"{", "["}:
-        # A path that does not exist, most likely; a text may hold secrets, so only a short one is repeated.
-        found = shown(text) if len(text) < 100 and "\n" not in text else "a text"  # noqa: PLR2004 - an ample path
-        raise ConfigError(f"config: {found} is neither an existing file nor a JSON object")
-    return parse_json(text, "config"), "config"
-
-
-def _names_file(text: str) -> bool:
-    if text.lstrip()[:1] in {"{", "["}:  # JSON, even where it ends in a string such as "x.json"
-        return False
-    if text.endswith(".json"):
-        return True
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # too long for a path, or a zero byte
-        return False
-
-
-def _decode(content: bytes, origin: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{origin}, line {line}: not UTF-8 text; save the file as UTF-8") from None
 
 
 def _object(value: object, where: str) -> Mapping[str, Any]:
@@ -208,9 +207,9 @@ def json_kind(value: object) -> str:
     return "null" if value is None else kinds.get(type(value), type(value).__name__)
 
 
-def _check_fields(connector: Mapping[str, Any], origin: str) -> list[str]:
-    """Refuse what would not be done, warn about names that mean nothing (the original ignores those)."""
-    warnings = []
+def _check_fields(connector: Mapping[str, Any], origin: str) -> tuple[list[str], list[str]]:
+    """Refuse what would not be done, warn about names that mean nothing (the original ignores those); add the notes."""
+    warnings, notes = [], []
     for name, value in connector.items():
         if name in _REFUSED:
             if value not in (None, False):
@@ -222,10 +221,17 @@ def _check_fields(connector: Mapping[str, Any], origin: str) -> list[str]:
             )
         elif name in TRANSPORT_FIELDS or "." in name:
             raise ConfigError(f"{origin}: {name} stands at the top; give it inside transport.config")
-        elif name not in _FIELDS and name not in _HARMLESS and name not in _TOP_SETTINGS:
-            hint = did_you_mean(name, (*_FIELDS, *_HARMLESS, *_TOP_SETTINGS))
+        elif name in NO_MEANING:
+            if value is not None:
+                notes.append(_note(origin, name))
+        elif name not in _FIELDS and name not in _TOP_SETTINGS:
+            hint = did_you_mean(name, (*_FIELDS, *_TOP_SETTINGS, *NO_MEANING))
             warnings.append(f'{origin}: "{name}" is not a field of a connector and is ignored{hint}')
-    return warnings
+    return warnings, notes
+
+
+def _note(origin: str, path: str) -> str:
+    return f"{origin}: {path} has no meaning here: {NO_MEANING[path.rpartition('.')[2]]}"
 
 
 def _check_transport(transport: Mapping[str, Any], origin: str) -> None:
@@ -238,6 +244,11 @@ def _check_transport(transport: Mapping[str, Any], origin: str) -> None:
     name = transport.get("name", "kafka_output")
     if name != "kafka_output":
         raise ConfigError(f'{origin}: transport.name is {shown(name)}; penstock writes "kafka_output" only')
-    config = transport.get("config")
-    if isinstance(config, Mapping):
-        _object(_absent(config.get("fault_tolerance")), f"{origin}: transport.config.fault_tolerance")
+
+
+def _check_exactly_once(value: object, where: str, warnings: list[str]) -> None:
+    for name, options in _object(_absent(value), where).items():
+        if name in _EXACTLY_ONCE:
+            _object(_absent(options), f"{where}.{name}")
+        else:  # ignored by the original too
+            warnings.append(f'{where} has no member "{name}", it is ignored{did_you_mean(name, _EXACTLY_ONCE)}')

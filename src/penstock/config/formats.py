@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
-from penstock.config.connector import Given, parse_json
+from penstock.config.connector import Given
+from penstock.config.document import parse_json
 from penstock.config.settings import Count, WriterConfig
 from penstock.config.values import read_columns, read_value
 from penstock.errors import ConfigError
@@ -151,34 +152,35 @@ def read_format(keyword: object, lower: Given | None) -> Format:
     if isinstance(keyword, Format):
         return _plain(keyword)
     name, members, where = ("json", {}, "format") if lower is None else _split(lower)
+    from_json = lower is None or lower.from_json
     if keyword is not None:
         given = Given(keyword, "format")
         if isinstance(keyword, str) and keyword.lstrip().startswith("{"):
             given = Given(parse_json(keyword, "format"), "format", from_json=True)
         if given.value != name:
             name, members, where = _split(given)
+            from_json = True
     if name not in FORMATS:
         hint = _owner(name) or did_you_mean(name, FORMATS) or f"; the formats are {', '.join(FORMATS)}"
         raise ConfigError(f"{where}: there is no format {shown(name)}{hint}")
-    return _plain(FORMATS[name](**_members(name, members, where)))
+    return _plain(FORMATS[name](**_members(name, members, where, from_json=from_json)))
 
 
-def _members(name: str, members: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _members(name: str, members: Mapping[str, Any], where: str, *, from_json: bool) -> dict[str, Any]:
     kind = FORMATS[name]
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     values = {}
     for member, value in members.items():
         if member in _FOR_INPUT.get(name, ()):
             continue
-        given = Given(value, f"{where}.config.{member}", from_json=True)
+        given = Given(value, f"{where}.config.{member}", from_json=from_json)
         if member not in fields:
             raise ConfigError(f"{given.where}: {name} has no such member{_instead(member, fields)}")
         if value is not None:
             secret = member in _SECRET_MEMBERS
             kind_of = fields[member].type
-            values[member] = (
-                read_columns(given) if member == "key_fields" else read_value(given, kind_of, secret=secret)
-            )
+            is_list = member == "key_fields" or (member == "registry_urls" and not from_json)
+            values[member] = read_columns(given) if is_list else read_value(given, kind_of, secret=secret)
     for field in fields.values():
         if field.required and field.name not in values:
             raise ConfigError(f"{where}.config.{field.name} is missing; format {name} needs it")

@@ -12,6 +12,7 @@ import functools
 import importlib.machinery
 import importlib.util
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -243,12 +244,18 @@ def refusal(name: str, value: str) -> str | None:
 
 
 def read_options(
-    options: Mapping[str, object], where: str, *, settings: Collection[str] = (), unchecked: Collection[str] = ()
+    options: Mapping[str, object],
+    where: str,
+    *,
+    given_as: Mapping[str, str] = MappingProxyType({}),
+    settings: Collection[str] = (),
+    unchecked: Collection[str] = (),
 ) -> dict[str, KafkaOption]:
     """Check the options of one place, each by itself, and return them by their spelling.
 
     options    name to value: a text, a number or a boolean
     where      the place, as errors name it: 'kafka_options', 'orders.json: transport.config'
+    given_as   the names that options were given by, where they are others: those of Java's clients
     settings   names of penstock's settings: given here by mistake, the error says so
     unchecked  spellings whose range the caller checks instead of librdkafka
 
@@ -260,7 +267,8 @@ def read_options(
     for name, value in options.items():
         _check_name(name, where, settings)
         same = spelling(name)
-        option = _check_value(KafkaOption(name, _text(name, value, where), where), asked=same not in unchecked)
+        place = f"{where}: {given_as[name]}" if name in given_as else where
+        option = _check_value(KafkaOption(name, _text(name, value, place), place), asked=same not in unchecked)
         twin = read.get(same)
         if twin is not None and twin.value != option.value:
             raise ConfigError(f"{where}: {_pair(twin, option)} are one option with two values; give one of them")

@@ -15,7 +15,9 @@ import msgspec
 
 from penstock.config.connector import Connector, Given, read_connector
 from penstock.config.cores import usable_cores
+from penstock.config.document import ConfigSource  # noqa: TC001 - get_type_hints may ask
 from penstock.config.formats import Format, read_format
+from penstock.config.java_options import translate
 from penstock.config.kafka_options import KafkaOption, is_secret, read_options
 from penstock.config.kafka_rules import settle
 from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
@@ -56,6 +58,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     kafka     every librdkafka option that will be set, defaults included, by its usual name, as text
     writer    with `workers` settled: never None here
     warnings  sentences for the user, to be shown once
+    notes     what was taken in another way than it was given, or without effect, and why: for those who look for it
     """
 
     topic: str
@@ -70,6 +73,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_output_buffer_time_millis: int | None = None
     max_output_buffer_size_records: int = 10_000_000
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def index_columns(self) -> tuple[str, tuple[str, ...]] | None:
@@ -110,7 +114,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             f"headers={headers!r}, initialization_timeout_secs={self.initialization_timeout_secs!r}, "
             f"log_level={self.log_level!r}, index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "
             f"max_output_buffer_time_millis={self.max_output_buffer_time_millis!r}, "
-            f"max_output_buffer_size_records={self.max_output_buffer_size_records!r}, warnings={self.warnings!r})"
+            f"max_output_buffer_size_records={self.max_output_buffer_size_records!r}, warnings={self.warnings!r}, "
+            f"notes={self.notes!r})"
         )
 
 
@@ -140,8 +145,9 @@ _OTHER_TYPES: Final[dict[str, Any]] = {
 
 
 def load(
-    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None = None,
+    config: ConfigSource | None = None,
     *,
+    connector: str | None = None,
     kafka_options: Mapping[str, object] | None = None,
     format: str | Mapping[str, Any] | Format | None = None,  # noqa: A002 - the connector's word
     for_preview: bool = False,
@@ -151,19 +157,24 @@ def load(
 
     Of files, `config` is read, and the certificates and keys that it names.
 
-    config         the connector's object: a mapping, JSON text, or the path of a file with it
-    kafka_options  librdkafka's options by name, numbers and booleans too
+    config         the connector's object, or an array of such: a mapping, JSON or SQL text, or the path of a file with
+                   it, which may also be TOML or .properties
+    connector      the name of the one to take, where there are several
+    kafka_options  librdkafka's options by name, Java's spellings too, numbers and booleans too
     format         a name, or the format object (mapping or JSON text)
     for_preview    nothing will be sent: message.max.bytes may be anything above 64, the topic may be left out
     settings       names as in SETTINGS; None means not given; texts are taken for numbers, as flags give them
 
     Raises ConfigError for the first thing that is wrong, naming the place, the value and what is allowed.
     """
-    connector = read_connector(config) if config is not None else None
-    given = _merge(connector, settings)
-    warnings = list(connector.warnings) if connector is not None else []
+    if connector is not None and config is None:
+        raise ConfigError(f"connector={shown(connector)} chooses from config, which is not given; give --config")
+    lower = read_connector(config, connector) if config is not None else None
+    given = _merge(lower, settings)
+    warnings = list(lower.warnings) if lower is not None else []
+    notes = list(lower.notes) if lower is not None else []
 
-    options = _read_options(connector, kafka_options, given, for_preview=for_preview)
+    options = _read_options(lower, kafka_options, given, warnings, notes, for_preview=for_preview)
     writer = _writer(given, options.pop("partitioner", None))
     _check_roles(writer, given, warnings)
     output: dict[str, Any] = {name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given}
@@ -191,7 +202,7 @@ def load(
     if writer.topic_column is not None and writer.partition_column is None:
         kafka["partitioner"] = writer.partitioner  # the partitions of a row's own topic are librdkafka's to choose
     timeout = _optional(given, "initialization_timeout_secs")
-    form = read_format(format, connector.format if connector is not None else None)
+    form = read_format(format, lower.format if lower is not None else None)
     check_message(form, writer, given)
     check_scope(form, writer)
     return Config(
@@ -204,13 +215,17 @@ def load(
         log_level=log_level,
         **output,
         warnings=(*warnings, *about_kafka, *about_tls),
+        notes=tuple(notes),
     )
 
 
 def log_warnings(config: Config) -> None:
-    """Tell a caller from Python what has no effect in his configuration, on the log "penstock"."""
+    """Tell on the log "penstock" what has no effect in a configuration, and at level debug how the rest was taken."""
+    log = logging.getLogger("penstock")
     for warning in config.warnings:
-        logging.getLogger("penstock").warning("%s", warning)
+        log.warning("%s", warning)
+    for note in config.notes:
+        log.debug("%s", note)
 
 
 def _merge(connector: Connector | None, settings: Mapping[str, object]) -> dict[str, Given]:
@@ -244,19 +259,31 @@ def _hint(name: str) -> str:
 
 
 def _read_options(
-    connector: Connector | None, kafka_options: Mapping[str, object] | None, given: Mapping[str, Given], *,
-    for_preview: bool,
+    connector: Connector | None, kafka_options: Mapping[str, object] | None, given: dict[str, Given],
+    warnings: list[str], notes: list[str], *, for_preview: bool,
 ) -> dict[str, KafkaOption]:  # fmt: skip
+    """Return the options of all places, the higher winning; add to `given` the settings that follow from them."""
     unchecked = ("partitioner", "message.max.bytes") if for_preview else ("partitioner",)
-    merged: dict[str, KafkaOption] = {}
+    places: list[tuple[str, Mapping[str, object], Mapping[str, Given]]] = []
     if connector is not None:
-        where = connector.options_where
-        merged.update(read_options(connector.options, where, settings=_NAMES, unchecked=unchecked))
+        places.append((connector.options_where, connector.options, connector.settings))
     if kafka_options is not None:
         if not isinstance(kafka_options, Mapping):
             raise ConfigError(f"kafka_options must map names to values, found {type(kafka_options).__name__}")
-        higher = read_options(kafka_options, "kafka_options or -X", settings=_NAMES, unchecked=unchecked)
-        merged.update(higher)
+        places.append(("kafka_options or -X", kafka_options, {}))
+    merged: dict[str, KafkaOption] = {}
+    implied: dict[str, Given] = {}
+    for where, plain, settings in places:
+        options, given_as, follows, lost, taken = translate(plain, where)
+        merged.update(read_options(options, where, given_as=given_as, settings=_NAMES, unchecked=unchecked))
+        for name, one in follows.items():
+            if name in settings and settings[name].value != one.value:
+                raise ConfigError(f"{settings[name].where} and {one.where} differ; leave one of them out")
+        implied.update(follows)
+        warnings += lost
+        notes += taken
+    for name, one in implied.items():
+        given.setdefault(name, one)
     servers = given.get("bootstrap_servers")
     if servers is not None:
         value = servers.value

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from penstock.config.connector import Given, json_kind, parse_json
+from penstock.config.connector import Given, json_kind
+from penstock.config.document import parse_json
 from penstock.config.memory import parse_bytes
 from penstock.config.settings import CreateTopic, Relation
 from penstock.errors import ConfigError

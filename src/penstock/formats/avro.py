@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from penstock import _core
 from penstock.changes import find_index_columns
 from penstock.config import AvroFormat
-from penstock.config.connector import parse_json
+from penstock.config.document import parse_json
 from penstock.errors import ConfigError
 from penstock.formats import Form
 from penstock.formats.avro_match import Column, Rules, match
