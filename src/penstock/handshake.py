@@ -58,13 +58,13 @@ def trusting(options: Mapping[str, str]) -> ssl.SSLContext:
     Raises UnusableError for certificates and keys that cannot be loaded.
     """
     context = _bare(options)
+    with contextlib.suppress(ssl.SSLError):  # librdkafka has taken them, so this OpenSSL is the older one
+        context.set_ciphers(options.get("ssl.cipher.suites", "DEFAULT"))
     if options.get("enable.ssl.certificate.verification", "true").lower() in {"false", "f", "0"}:
         context.verify_mode = ssl.CERT_NONE
         return context
     context.verify_mode = ssl.CERT_REQUIRED
     context.check_hostname = options.get("ssl.endpoint.identification.algorithm", "https").lower() != "none"
-    with contextlib.suppress(ssl.SSLError):  # librdkafka has taken them, so this OpenSSL is the older one
-        context.set_ciphers(options.get("ssl.cipher.suites", "DEFAULT"))
     option, place = _authorities_option(options)
     try:
         if option == "ssl.ca.pem":

@@ -108,7 +108,8 @@ class _Visit:
         self.until = time.monotonic() + 3 * timeout_secs
         self.protocol = options.get("security.protocol", "plaintext").upper()
         self.tls, self.sasl = self.protocol.endswith("SSL"), self.protocol.startswith("SASL_")
-        self.mechanism = options.get("sasl.mechanism", _DEFAULT_MECHANISM).upper()
+        # Without SASL only the list of mechanisms is wanted: the broker holds its answer back for one that it lacks.
+        self.mechanism = options.get("sasl.mechanism", _DEFAULT_MECHANISM).upper() if self.sasl else "PLAIN"
         self.ends: list[_End] = []
         self.connected = False
 
