@@ -41,6 +41,9 @@ _MAY_DO_ALL: Final = 2
 # A batch of one message is longer than the message: a value of the topic's limit less 64 bytes is refused by Kafka 4.1,
 # one less 72 is taken. Twice as much is left for what comes with it.
 _BATCH_BYTES: Final = 128
+_TRIED_ALL: Final = ("_AUTHENTICATION", "_SSL", "_ALL_BROKERS_DOWN")  # the most telling first
+_VISIT_SECS: Final = 2.0
+_EXPLAIN_EVERY_SECS: Final = 5.0
 _STEP_SECS: Final = 0.5  # how late a refusal, or Ctrl-C, is noticed
 _REQUEST_SECS: Final = 30.0  # for one answer of a broker that has let us in
 
@@ -78,6 +81,8 @@ class Cluster:
     def __init__(self, config: Config, token: Token | None = None) -> None:
         self._config = config
         self._deadline = time.monotonic() + config.initialization_timeout_secs
+        self._explain_at = 0.0
+        self._explained: str | None = None
         self.servers = config.kafka["bootstrap.servers"]
         load_librdkafka()
         try:
@@ -106,8 +111,7 @@ class Cluster:
         while True:
             left = self._deadline - time.monotonic()
             code, brokers = self._admin.brokers(int(max(0.001, min(_STEP_SECS, left)) * 1000))
-            new = [(name, text) for _, name, text in self._admin.errors()]
-            errors += new
+            errors += [(name, text) for _, name, text in self._admin.errors()]
             self.tell_log()
             if code == 0:
                 return [f"{host}:{port}" for _, host, port in brokers]
@@ -115,8 +119,7 @@ class Cluster:
                 raise ConnectError(f"{self.servers}: {_core.error_text(code)}", code=_core.error_name(code))
             if left <= 0:
                 raise self._no_answer(errors, code)
-            if new:
-                self._check_refused(errors)
+            self._explain(errors)
 
     def topic(self, name: str) -> Topic:
         """Look at a topic; make it where it is missing and create_topic says so, or where the broker does by itself.
@@ -148,12 +151,24 @@ class Cluster:
         """Hand on what librdkafka logged."""
         tell_log(self._admin.log(), "the first connection")
 
-    def _check_refused(self, errors: list[tuple[str, str]]) -> None:
-        """Raise ConnectError when no address is left that might still let us in."""
+    def _explain(self, errors: list[tuple[str, str]]) -> None:
+        """Find out why nobody lets us in, now and then; raise ConnectError when no address is left that might."""
+        now = time.monotonic()
+        if now < self._explain_at or not any(name in _TRIED_ALL for name, _ in errors):
+            return
+        from penstock.listener import explain  # noqa: PLC0415 - ssl and more, needed only when something is wrong
+
+        why = explain(self._config.kafka, errors, _VISIT_SECS)
+        self._explain_at = time.monotonic() + _EXPLAIN_EVERY_SECS
+        if why.text is not None and why.lasting:
+            raise ConnectError(why.text, code=_worst(errors))
+        if why.text is not None and why.text != self._explained:
+            _log.warning("%s (trying for up to %d s)", why.text, self._config.initialization_timeout_secs)
+        self._explained = why.text
 
     def _no_answer(self, errors: list[tuple[str, str]], code: int) -> ConnectError:
         said = errors[-1][1] if errors else _core.error_text(code)
-        return no_answer(self._config, said, _core.error_name(code))
+        return no_answer(self._config, self._explained or said, _core.error_name(code))
 
     def _request_ms(self) -> int:
         return int(max(1.0, min(_REQUEST_SECS, self._deadline - time.monotonic())) * 1000)
@@ -186,6 +201,11 @@ class Cluster:
             if time.monotonic() - started >= TOPIC_WAIT_SECS:
                 raise missing_topic(self.servers, name, _core.error_name(code))
             time.sleep(0.05)
+
+
+def _worst(errors: list[tuple[str, str]]) -> str:
+    names = {name for name, _ in errors}
+    return next(name for name in _TRIED_ALL if name in names)
 
 
 def before_first_row(config: Config, token: Token | None) -> Config:

@@ -33,7 +33,7 @@ from penstock.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Listener", "explain", "inspect"]
+__all__ = ["Explanation", "Listener", "explain", "inspect"]
 
 _PORT: Final = 9092
 _DEFAULT_MECHANISM: Final = "GSSAPI"  # librdkafka's
@@ -46,8 +46,8 @@ _WORDS: Final = {
     "SASL_PLAINTEXT": "plaintext with SASL",
     "SASL_SSL": "TLS with SASL",
 }
-_UNWELL: Final = "; is it a Kafka broker, is it well, or is a proxy in between?"
 _BROKER_IN_ERROR: Final = re.compile(r"(?:\w+://)?([^\s/]+:\d+)/(bootstrap|\d+): (.*)", re.DOTALL)
+_LOGIN: Final = "_AUTHENTICATION"
 _REFUSED: Final = re.compile(r"SASL authentication error: (?:Authentication failed: )?(.*?)(?: \(after \d.*\))?$")
 
 
@@ -58,16 +58,29 @@ class Listener(msgspec.Struct, frozen=True):
     resolved   its IP addresses
     connected  something takes connections there
     problem    one sentence why it cannot be used as configured, with what to try; None: nothing was found
+    passing    the problem may be gone in a while: nobody listens yet, no name, no answer
     """
 
     address: str
     resolved: tuple[str, ...] = ()
     connected: bool = False
     problem: str | None = None
+    passing: bool = False
+
+
+class Explanation(NamedTuple):
+    """Why a client could not connect, in one sentence where one was found; lasting: to wait longer mends nothing."""
+
+    text: str | None
+    lasting: bool
 
 
 class _FoundError(Exception):
     """The problem of this address, as text; without a text: it cannot be judged from here."""
+
+
+class _UnwellError(_FoundError):
+    """It answers, but not as a broker in good health does."""
 
 
 class _End(NamedTuple):
@@ -90,10 +103,12 @@ def inspect(address: str, options: Mapping[str, str], timeout_secs: float) -> Li
     try:
         visit.resolve()
         visit.compare()
+    except _UnwellError as found:
+        return visit.listener(f"{found}; is it a Kafka broker, is it well, or is a proxy in between?", passing=True)
     except (_FoundError, handshake.UnusableError) as found:
-        return visit.listener(f"{visit.name}: {found}" if found.args else None)
+        return visit.listener(str(found) if found.args else None, passing=not visit.connected)
     except OSError as error:  # what nobody foresaw, such as no free descriptor
-        return visit.listener(f"{visit.name}: cannot be visited: {error.strerror or error}")
+        return visit.listener(f"cannot be visited: {error.strerror or error}", passing=True)
     return visit.listener(None)
 
 
@@ -113,10 +128,11 @@ class _Visit:
         self.ends: list[_End] = []
         self.connected = False
 
-    def listener(self, problem: str | None) -> Listener:
+    def listener(self, problem: str | None, *, passing: bool = False) -> Listener:
         """Return what was found."""
         resolved = tuple(dict.fromkeys(str(end.place[0]) for end in self.ends))
-        return Listener(self.name, resolved, self.connected, problem)
+        said = None if problem is None else f"{self.name}: {problem}"
+        return Listener(self.name, resolved, self.connected, said, passing)
 
     def seconds(self) -> float:
         """Return how long the next step may take."""
@@ -214,7 +230,7 @@ class _Visit:
                 self._check_alert(error)
                 raise
             except TimeoutError:
-                raise _FoundError(f"it speaks TLS, but does not answer within {self.patience:.3g} s{_UNWELL}") from None
+                raise _UnwellError(f"it speaks TLS, but does not answer within {self.patience:.3g} s") from None
             except ConnectionError:
                 raise _FoundError(
                     f"it closes the connection after the TLS handshake; {self._or_no_certificate()}"
@@ -257,8 +273,8 @@ class _Visit:
             if problem is not None:
                 raise _FoundError(f"the TLS handshake fails; {problem}")
         if isinstance(error, TimeoutError):
-            raise _FoundError(f"it takes connections but answers neither plaintext nor TLS{_UNWELL}")
-        raise _FoundError(f"it closes every connection, in plaintext as with TLS{_UNWELL}")
+            raise _UnwellError("it takes connections but answers neither plaintext nor TLS")
+        raise _UnwellError("it closes every connection, in plaintext as with TLS")
 
     def _look_for_plaintext(self) -> None:
         try:
@@ -340,7 +356,7 @@ def explain(
     timeout_secs: float,
     *,
     hidden: frozenset[str] = frozenset(),
-) -> str | None:
+) -> Explanation:
     """Say in one sentence why a client could not connect, the most telling one over all addresses.
 
     options       as in Config.kafka
@@ -348,27 +364,35 @@ def explain(
     timeout_secs  for each connection of an inspection; all addresses are visited at once
     hidden        options whose value is not shown
 
-    None: every address can be used as configured, or cannot be judged from here; librdkafka's own text is all there is.
+    No sentence: every address can be used as configured, or cannot be judged from here; librdkafka's own text is all
+    there is. Lasting: no address of bootstrap.servers will let us in, however long it is waited for.
     """
     found = [(_BROKER_IN_ERROR.match(text), code, text) for code, text in errors]
-    for broker, code, text in found:
-        if code == "_AUTHENTICATION":
-            said = _authentication_problem(broker[3] if broker else text, options, hidden)
-            if said is not None:
-                return f"{broker[1] if broker else options['bootstrap.servers']}: {said}"
     places = [one.strip() for one in options["bootstrap.servers"].split(",") if one.strip()]
     given = {_host_and_port(place.rpartition("://")[2])[0] for place in places}
+    refused: dict[str, str] = {}
+    for broker, code, text in found:
+        said = _authentication_problem(broker[3] if broker else text, options, hidden) if code == _LOGIN else None
+        if said is not None:
+            where = broker[1] if broker else options["bootstrap.servers"]
+            refused |= dict.fromkeys([broker[1]] if broker else given, f"{where}: {said}")
     advertised = {broker[1]: broker[2] for broker, _, _ in found if broker and broker[1] not in given}
-    places += advertised
-    with ThreadPoolExecutor(min(len(places), _VISITS_AT_ONCE)) as pool:
-        visited = list(pool.map(lambda place: inspect(place, options, timeout_secs), places))
+    places = [place for place in (*places, *advertised) if _host_and_port(place.rpartition("://")[2])[0] not in refused]
+    visited: list[Listener] = []
+    if places:
+        with ThreadPoolExecutor(min(len(places), _VISITS_AT_ONCE)) as pool:
+            visited = list(pool.map(lambda place: inspect(place, options, timeout_secs), places))
+    lasting = not any(one.address in given and (one.problem is None or one.passing) for one in visited)
+    if refused:
+        return Explanation(next(iter(refused.values())), lasting)
     # What answers is not merely down; and whoever knows the advertised addresses has reached one that was given.
     visited.sort(key=lambda one: (not one.connected, one.address not in advertised))
     for one in visited:
         if one.problem is not None:
             broker_id = advertised.get(one.address)
-            return one.problem if broker_id is None else f"broker {broker_id}, advertised as {one.problem}"
-    return None
+            told = one.problem if broker_id is None else f"broker {broker_id}, advertised as {one.problem}"
+            return Explanation(told, lasting)
+    return Explanation(None, lasting=False)
 
 
 def _authentication_problem(text: str, options: Mapping[str, str], hidden: frozenset[str]) -> str | None:

@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 
 from penstock import listener
-from penstock.listener import explain, inspect
+from penstock.listener import Explanation, explain, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -624,6 +624,7 @@ def test_nobody_listens(port: int) -> None:
         connected=False,
         problem=f"127.0.0.1:{port}: nobody listens at 127.0.0.1: connection refused; is the broker running, and is "
         f"{port} the port of its listener?",
+        passing=True,
     )
 
 
@@ -664,7 +665,7 @@ def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
     start = 'kafka.invalid:9092: the name "kafka.invalid" does not resolve'
     assert inspect("kafka.invalid", {}, SECONDS) == listener.Listener(
-        "kafka.invalid:9092", problem=f"{start}: Name or service not known{UNKNOWN}"
+        "kafka.invalid:9092", problem=f"{start}: Name or service not known{UNKNOWN}", passing=True
     )
     found = inspect("kafka.invalid", {"broker.address.family": "v6"}, SECONDS)
     assert found.problem == f"{start} with broker.address.family=v6: Name or service not known{UNKNOWN}"
@@ -744,10 +745,10 @@ SCRAM = (
     [
         (
             {},
-            f"sasl_ssl://localhost:9094/bootstrap: {REFUSED}",
+            f"sasl_ssl://b:1/bootstrap: {REFUSED}",
             frozenset(),
             (
-                'localhost:9094: the broker refuses user "alice" with SASL PLAIN: Invalid username or password; check '
+                'b:1: the broker refuses user "alice" with SASL PLAIN: Invalid username or password; check '
                 "sasl.username and sasl.password"
             ),
         ),
@@ -756,7 +757,7 @@ SCRAM = (
             REFUSED,
             frozenset({"sasl.username"}),
             (
-                "localhost:9094,b:1: the broker refuses the user of sasl.username with SASL PLAIN: Invalid username or "
+                "b:1: the broker refuses the user of sasl.username with SASL PLAIN: Invalid username or "
                 "password; check sasl.username and sasl.password"
             ),
         ),
@@ -783,7 +784,7 @@ SCRAM = (
             {"sasl.mechanism": "OAUTHBEARER"},
             "Failed to acquire SASL OAUTHBEARER token: no region",
             frozenset(),
-            "localhost:9094,b:1: there is no token for SASL OAUTHBEARER: no region",
+            "b:1: there is no token for SASL OAUTHBEARER: no region",
         ),
     ],
 )
@@ -791,9 +792,23 @@ def test_refused_credentials_need_no_visit(
     options: dict[str, str], text: str, hidden: frozenset[str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """librdkafka says who was refused: the sentence adds the user, where it may be shown, and what to check."""
-    monkeypatch.setattr(listener, "inspect", pytest.fail)
+    monkeypatch.setattr(listener, "inspect", lambda *_: pytest.fail("visited"))
     errors = [("_TRANSPORT", "before it"), ("_AUTHENTICATION", text), ("_ALL_BROKERS_DOWN", "2/2 brokers are down")]
-    assert explain(CREDENTIALS | options, errors, SECONDS, hidden=hidden) == sentence
+    only = {"bootstrap.servers": "b:1"}
+    assert explain(CREDENTIALS | options | only, errors, SECONDS, hidden=hidden) == Explanation(sentence, lasting=True)
+
+
+def test_one_refusal_is_not_the_last_word(serve: Any) -> None:
+    """While another address may still let us in, a refusal explains, but nothing is lost by waiting."""
+    server = serve(kafka("PLAIN"))
+    options = CREDENTIALS | {"security.protocol": "SASL_PLAINTEXT", "bootstrap.servers": f"{server.address},b:1"}
+    errors = [
+        ("_AUTHENTICATION", "sasl_plaintext://b:1/bootstrap: SASL authentication error: no (after 3ms in state X)")
+    ]
+    why = explain(options, errors, SECONDS)
+    assert why.text is not None
+    assert why.text.startswith('b:1: the broker refuses user "alice"')
+    assert not why.lasting
 
 
 DOWN = [("_ALL_BROKERS_DOWN", "1/1 brokers are down")]
@@ -803,14 +818,16 @@ def test_the_most_telling_address_is_chosen(serve: Any, pki: Any, port: int) -> 
     """A listener that answers wrongly tells more than one that is down; where all are well, nothing is said."""
     server = serve(kafka("PLAIN"), "server")
     options = {"bootstrap.servers": f"127.0.0.1:{port}, {server.address}", "ssl.ca.location": str(pki["ca"])}
-    assert explain(options, DOWN, SECONDS) == (
+    assert explain(options, DOWN, SECONDS).text == (
         f"{server.address}: the listener speaks TLS with SASL, but security.protocol is PLAINTEXT; use "
         "security.protocol=SASL_SSL and sasl.mechanism=PLAIN"
     )
     fits = {"bootstrap.servers": server.address, "security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN"}
-    assert explain(options | fits, DOWN, SECONDS) is None
+    assert explain(options | fits, DOWN, SECONDS).text is None
     handshake = "SASL SCRAM-SHA-512 mechanism handshake failed: Broker: Unsupported SASL mechanism"
-    assert explain(options | fits | {"sasl.mechanism": "SCRAM-SHA-512"}, [("_AUTHENTICATION", handshake)], SECONDS) == (
+    assert explain(
+        options | fits | {"sasl.mechanism": "SCRAM-SHA-512"}, [("_AUTHENTICATION", handshake)], SECONDS
+    ).text == (
         f"{server.address}: the listener offers SASL PLAIN, but sasl.mechanism is SCRAM-SHA-512; use "
         "sasl.mechanism=PLAIN, or enable SCRAM-SHA-512 on the listener"
     )
@@ -822,7 +839,7 @@ def test_an_advertised_address_is_visited_too(serve: Any, port: int) -> None:
     text = (
         f"127.0.0.1:{port}/7: Connect to ipv4#127.0.0.1:{port} failed: Connection refused (after 0ms in state CONNECT)"
     )
-    assert explain({"bootstrap.servers": server.address}, [("_TRANSPORT", text)], SECONDS) == (
+    assert explain({"bootstrap.servers": server.address}, [("_TRANSPORT", text)], SECONDS).text == (
         f"broker 7, advertised as 127.0.0.1:{port}: nobody listens at 127.0.0.1: connection refused; is the broker "
         f"running, and is {port} the port of its listener?"
     )
