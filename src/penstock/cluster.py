@@ -36,6 +36,8 @@ __all__ = ["Cluster", "Topic", "before_first_row", "missing_topic", "no_answer",
 _log = logging.getLogger("penstock")
 
 _TOPIC_EXISTS: Final = 36
+# Nothing is produced: no producer id is asked for.
+_NOT_NEEDED: Final = (("enable.gapless.guarantee", "false"), ("enable.idempotence", "false"))
 _MAY_WRITE: Final = 4  # rd_kafka_AclOperation_t
 _MAY_DO_ALL: Final = 2
 # A batch of one message is longer than the message: a value of the topic's limit less 64 bytes is refused by Kafka 4.1,
@@ -87,7 +89,7 @@ class Cluster:
         load_librdkafka()
         try:
             self._admin = _core.Admin(
-                configuration=config.kafka.items(),
+                configuration=[*config.kafka.items(), *_NOT_NEEDED],
                 check_signals=threading.current_thread() is threading.main_thread(),
             )
         except ValueError as error:
@@ -121,15 +123,18 @@ class Cluster:
                 raise self._no_answer(errors, code)
             self._explain(errors)
 
-    def topic(self, name: str) -> Topic:
+    def topic(self, name: str, *, make: bool = True) -> Topic:
         """Look at a topic; make it where it is missing and create_topic says so, or where the broker does by itself.
 
+        make    false leaves a missing one missing, which is an error then
         Raises ConnectError when it is not there after 5 s, when it cannot be made, or when we may not write to it.
         """
         if not self._admin.has_controller:
             return Topic(name, self._wait_for(name), None, {}, "the cluster names no controller that could be asked")
         code, text, partitions, operations = self._admin.describe_topic(name, self._request_ms())
         made = False
+        if code in UNKNOWN_TOPIC and not make:
+            raise missing_topic(self.servers, name, _core.error_name(code), asked=False)
         if code in UNKNOWN_TOPIC:
             made = self._make(name)
             partitions = self._wait_for(name)
@@ -148,8 +153,11 @@ class Cluster:
         return Topic(name, partitions, None if operations is None else tuple(operations), config, untold, made)
 
     def tell_log(self) -> None:
-        """Hand on what librdkafka logged."""
-        tell_log(self._admin.log(), "the first connection")
+        """Hand on what librdkafka logged, but for each failed connection, which the errors tell as well."""
+        lines = self._admin.log()
+        if self._config.log_level != "debug":
+            lines = [line for line in lines if line[1] != "FAIL"]
+        tell_log(lines, "first connection")
 
     def _explain(self, errors: list[tuple[str, str]]) -> None:
         """Find out why nobody lets us in, now and then; raise ConnectError when no address is left that might."""
@@ -241,10 +249,11 @@ def within_limits(config: Config, topics: list[Topic]) -> Config:
     return msgspec.structs.replace(config, kafka={**config.kafka, "message.max.bytes": str(largest)})
 
 
-def missing_topic(servers: str, name: str, code: str) -> ConnectError:
-    """Return the error for a topic that is not there."""
+def missing_topic(servers: str, name: str, code: str, *, asked: bool = True) -> ConnectError:
+    """Return the error for a topic that is not there. asked: so that a broker that is set to would have made it."""
+    waited = f", and the broker did not create it within {TOPIC_WAIT_SECS:.0f} s" if asked else ""
     return ConnectError(
-        f'topic "{name}" does not exist on {servers}, and the broker did not create it within {TOPIC_WAIT_SECS:.0f} s; '
+        f'topic "{name}" does not exist on {servers}{waited}; '
         'check its name, or have it made: create_topic={"partitions": …, "replication_factor": …, "config": {…}}',
         code=code,
     )

@@ -117,6 +117,13 @@ class Registry:
             known = self._known[subject, schema, kind] = self._ask(subject, {"schema": schema, "schemaType": kind})
         return known
 
+    def reach(self) -> None:
+        """Find out whether the registry lets us in; ConnectError as schema_id."""
+        with self._client() as client:
+            status, answer = self._send(client, "GET", "schemas/types")
+        if status not in {_OK, _NOT_FOUND}:  # not found: an interface of another make, which did answer
+            raise self._refused(status, answer, None)
+
     def _ask(self, subject: str, body: dict[str, str]) -> int:
         path = f"subjects/{quote(subject, safe='')}"
         with self._client() as client:
@@ -160,10 +167,11 @@ class Registry:
             )
         return found
 
-    def _refused(self, status: int, answer: object, subject: str) -> ConnectError | SchemaError:
+    def _refused(self, status: int, answer: object, subject: str | None) -> ConnectError | SchemaError:
         said = answer.get("message") if isinstance(answer, dict) else answer
         text = f": {self._clean(str(said))}" if said else ""
-        where = f'the registry refused subject "{subject}" with HTTP {status}{text}'
+        what = "us" if subject is None else f'subject "{subject}"'
+        where = f"the registry refused {what} with HTTP {status}{text}"
         if status in _UNAUTHORIZED or status == _PROXY_UNAUTHORIZED:
             which = "registry_proxy" if status == _PROXY_UNAUTHORIZED else (
                 "registry_username and registry_password, registry_authorization_token or registry_headers"
@@ -174,6 +182,11 @@ class Registry:
         return ConnectError(f"{where}; check registry_urls", code=str(status))
 
     def _post(self, client: httpx.Client, path: str, body: dict[str, str]) -> tuple[int, Any]:
+        return self._send(client, "POST", path, body)
+
+    def _send(
+        self, client: httpx.Client, method: str, path: str, body: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
         """Return the status and the answer, parsed where it is JSON, of the first address that answers."""
         import httpx  # noqa: PLC0415 - optional
 
@@ -181,7 +194,8 @@ class Registry:
         for url in self._form.registry_urls:
             try:
                 address, auth = _parted(f"{url.rstrip('/')}/{path}")
-                response = client.post(address, json=body, headers={"Content-Type": _CONTENT_TYPE}, auth=auth)
+                headers = {} if body is None else {"Content-Type": _CONTENT_TYPE}
+                response = client.request(method, address, json=body, headers=headers, auth=auth)
             except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
                 failures.append(f"{_without_user(url)}: {self._clean(str(error)) or type(error).__name__}")
                 continue

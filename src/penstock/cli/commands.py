@@ -2,6 +2,7 @@
 
     penstock write SOURCE…     rows into a topic, a receipt on stdout
     penstock preview SOURCE…   the exact messages on stdout, no broker
+    penstock check             what write needs before its first row, step by step
     penstock demo              a million rows into a mock cluster, some read back
     penstock config            the table of settings
 
@@ -24,6 +25,8 @@ from penstock.cli.output import (
     CannotPrint,
     ReaderLeft,
     fill_closed_streams,
+    finding_text,
+    findings_json,
     flush,
     folded,
     indented,
@@ -34,7 +37,7 @@ from penstock.cli.output import (
     say,
     use_utf8,
 )
-from penstock.errors import PenstockError
+from penstock.errors import ConnectError, PenstockError
 
 if TYPE_CHECKING:
     import argparse
@@ -145,6 +148,38 @@ def _preview(flags: argparse.Namespace) -> None:
         say(f"{shown:,} message{'' if shown == 1 else 's'}")
 
 
+def _check(flags: argparse.Namespace) -> None:
+    from penstock import config  # noqa: PLC0415 - as in _write
+    from penstock.check import Finding, check  # noqa: PLC0415 - as above
+
+    _show_log(debug=flags.log_level == "debug")
+    findings: list[Finding] = []
+
+    def show(finding: Finding) -> None:
+        findings.append(finding)
+        if not flags.json:
+            put(finding_text(finding))
+            flush()
+
+    failed: type[PenstockError] = ConnectError
+    try:
+        loaded = config.load(flags.config, **flag_reader.settings_of(flags))
+    except PenstockError as error:
+        failed = type(error)
+        show(Finding("configuration", "", ok=False, text=str(error)))
+    else:
+        for warning in loaded.warnings:
+            say(f"warning: {warning}")
+        show(Finding("configuration", "", ok=True, text=f"of topic {loaded.topic}"))
+        for finding in check(loaded):
+            show(finding)
+    if flags.json:
+        put(findings_json(findings))
+    wrong = [f"{finding.step} {finding.about}".strip() for finding in findings if finding.ok is False]
+    if wrong:
+        raise failed(f"not as it should be: {', '.join(wrong)}")
+
+
 def _demo(flags: argparse.Namespace) -> None:
     rows = flag_reader.whole_number(flags.rows, "--rows", least=1) or 0
     workers = flag_reader.whole_number(flags.workers, "--workers", least=0)
@@ -213,6 +248,7 @@ def _help(flags: argparse.Namespace) -> None:
 _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
     "write": _write,
     "preview": _preview,
+    "check": _check,
     "demo": _demo,
     "config": _config,
     "version": _version,

@@ -26,6 +26,7 @@ Write Arrow data into Kafka: fast, many processes, one receipt.
 commands:
   write     write Parquet, Arrow, CSV or JSON lines into a topic
   preview   show the exact messages that write would send, without a broker
+  check     go through what write needs before its first row: brokers, login, topic
   demo      try it without a Kafka: a million rows into a mock cluster
   config    list every setting: type, default, meaning
 
@@ -54,6 +55,11 @@ _PREVIEW_ABOUT: Final = """\
 Print the messages that `penstock write` would send, byte for byte and in send order, without a broker. The sources and
 settings are those of write."""
 
+_CHECK_ABOUT: Final = """\
+Go through all that `penstock write` needs before its first row, with the same flags and configuration, and print what
+each step finds: every address of a broker, the login, the topic and what we may do with it, the schema registry.
+Nothing is written, and no topic is made."""
+
 _DEMO_ABOUT: Final = """\
 Start librdkafka's mock cluster inside this process, write generated order changes to it through all workers, read some
 of them back with an ordinary consumer and print the receipt. Needs no Kafka and leaves nothing behind."""
@@ -78,6 +84,7 @@ _METAVARS: Final = {
 _ABOUT: Final = {
     "write": (_WRITE_ABOUT, "SOURCE… --topic T [--bootstrap-servers B] [flags]"),
     "preview": (_PREVIEW_ABOUT, "SOURCE… [--limit N] [--partitions P] [flags]"),
+    "check": (_CHECK_ABOUT, "--topic T [--bootstrap-servers B] [--config FILE] [flags]"),
     "demo": (_DEMO_ABOUT, "[--rows N] [--workers N] [--json]"),
     "config": (_CONFIG_ABOUT, "[--markdown]"),
 }
@@ -122,6 +129,13 @@ def _parser(name: str) -> _Parser:
     else:
         parser.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
     if name in {"write", "preview"}:
+        parser.add_argument("sources", metavar="SOURCE", nargs="*", help=argparse.SUPPRESS)
+        parser.add_argument(
+            "--input-format",
+            metavar="NAME",
+            help=f"of all sources, whatever their names end in: {', '.join(_INPUT_FORMATS)}",
+        )
+    if name in {"write", "preview", "check"}:
         _add_settings(parser)
     return parser
 
@@ -129,12 +143,6 @@ def _parser(name: str) -> _Parser:
 def _add_settings(parser: _Parser) -> None:
     from penstock.config import SETTINGS, THEMES  # noqa: PLC0415 - --version and the first help do without
 
-    parser.add_argument("sources", metavar="SOURCE", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--input-format",
-        metavar="NAME",
-        help=f"of all sources, whatever their names end in: {', '.join(_INPUT_FORMATS)}",
-    )
     parser.add_argument(
         "--config",
         metavar="FILE",

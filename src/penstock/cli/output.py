@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
+    from penstock.check import Finding
     from penstock.messages import Message
 
 __all__ = [
     "CannotPrint",
     "ReaderLeft",
     "fill_closed_streams",
+    "finding_text",
+    "findings_json",
     "flush",
     "folded",
     "indented",
@@ -147,6 +150,23 @@ def _readable(value: bytes) -> str:
         if not any(unicodedata.category(letter) == "Cc" for letter in text.translate(_LAYOUT)):
             return text
     return f"0x{value.hex()}"
+
+
+def finding_text(finding: Finding) -> str:
+    """Lay out one step of a check: a sign, what it is about, and what was found, folded to the terminal's width."""
+    sign = {True: "✓", False: "✗", None: "·"}[finding.ok]
+    head = f"{sign} {finding.step:<13} "
+    about = f"{finding.about}: " if finding.about else ""
+    return textwrap.fill(
+        f"{about}{finding.text}", width(), initial_indent=head, subsequent_indent=" " * len(head),
+        break_long_words=False, break_on_hyphens=False,
+    ) + "\n"  # fmt: skip
+
+
+def findings_json(findings: list[Finding]) -> str:
+    """Lay out a check as one line of JSON."""
+    good = all(finding.ok is not False for finding in findings)
+    return msgspec.json.encode({"ok": good, "steps": findings}).decode() + "\n"
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:

@@ -1,0 +1,163 @@
+"""check: the steps before the first row, each with its outcome, for `penstock check`.
+
+    address    resolves, takes connections, speaks what was configured      each of bootstrap.servers, each advertised
+    login      a broker lets us in
+    topic      is there; partitions, limits
+    rights     we may write to it
+    registry   lets us in
+    clock      is right enough for signed requests to AWS
+
+A step that could not be reached says so. The same is done in silence when a writer opens (cluster.py): there the first
+thing that is wrong is the error.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penstock.cluster import Cluster, Topic, within_limits
+from penstock.config import AvroFormat, ProtobufFormat
+from penstock.errors import ConnectError, PenstockError
+from penstock.listener import inspect
+from penstock.registry import open_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from penstock.config import Config
+
+__all__ = ["Finding", "check"]
+
+_VISIT_SECS: Final = 5.0
+_MOST_CLOCK_SECS: Final = 300  # AWS refuses signatures that are older, or from later
+_OPERATIONS: Final = {
+    2: "ALL", 3: "READ", 4: "WRITE", 5: "CREATE", 6: "DELETE", 7: "ALTER", 8: "DESCRIBE", 10: "DESCRIBE_CONFIGS",
+    11: "ALTER_CONFIGS",
+}  # fmt: skip
+_SETTINGS: Final = ("max.message.bytes", "cleanup.policy", "min.insync.replicas")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The outcome of one step.
+
+    step   address, login, topic, rights, registry or clock
+    about  which one; empty where there is only one
+    ok     None: it could not be told, or does not matter here
+    text   what was found
+    """
+
+    step: str
+    about: str
+    ok: bool | None
+    text: str
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Do the steps one by one and yield what is found; nothing is made, written or changed.
+
+    An error of a step is its finding: only what is a bug is raised.
+    """
+    given = [one.strip() for one in config.kafka["bootstrap.servers"].split(",") if one.strip()]
+    visited = list(_addresses(config, given))
+    yield from visited
+    if any(finding.ok for finding in visited):
+        yield from _cluster(config, {finding.about for finding in visited})
+    else:
+        yield Finding("login", "", None, "not tried: no address can be used")
+    yield from _registry(config)
+
+
+def _addresses(config: Config, addresses: list[str]) -> Iterator[Finding]:
+    for address in addresses:
+        found = inspect(address, config.kafka, _VISIT_SECS)
+        where = ", ".join(found.resolved)
+        problem = found.problem and found.problem.removeprefix(f"{found.address}: ")
+        yield Finding("address", found.address, problem is None, problem or f"answers at {where}")
+
+
+def _cluster(config: Config, given: set[str]) -> Iterator[Finding]:
+    try:
+        with Cluster(config) as cluster:
+            brokers = cluster.connect()
+            login = config.kafka.get("sasl.mechanism", "no SASL")
+            protocol = config.kafka.get("security.protocol", "plaintext").upper()
+            yield Finding("login", "", True, f"{protocol}, {login}; {len(brokers)} brokers: {', '.join(brokers)}")
+            yield from _addresses(config, [broker for broker in brokers if broker not in given])
+            topics: list[Topic] = []
+            for name in config.topics_needed:
+                yield from _topic(cluster, name, topics)
+            yield from _limits(config, topics)
+    except PenstockError as error:
+        yield Finding("login", "", False, str(error))
+
+
+def _topic(cluster: Cluster, name: str, topics: list[Topic]) -> Iterator[Finding]:
+    try:
+        topic = cluster.topic(name, make=False)
+    except ConnectError as error:
+        step = "rights" if error.code == "TOPIC_AUTHORIZATION_FAILED" else "topic"
+        yield Finding(step, name, False, str(error))
+        return
+    topics.append(topic)
+    settings = [f"{setting} {topic.config[setting]}" for setting in _SETTINGS if setting in topic.config]
+    if topic.untold:
+        settings.append(f"its settings are not told: {topic.untold}")
+    yield Finding("topic", name, True, f"{topic.partitions} partitions, {', '.join(settings)}")
+    if topic.operations is None:
+        yield Finding("rights", name, None, "the broker does not tell what this login may do")
+    else:
+        rights = sorted(_OPERATIONS.get(operation, str(operation)) for operation in topic.operations)
+        yield Finding("rights", name, True, ", ".join(rights))
+
+
+def _limits(config: Config, topics: list[Topic]) -> Iterator[Finding]:
+    try:
+        allowed = within_limits(config, topics)
+    except PenstockError as error:
+        yield Finding("limit", "", False, str(error))
+        return
+    yield Finding("limit", "", True, f"keys, values and headers of a message up to {allowed.max_payload_bytes} bytes")
+
+
+def _registry(config: Config) -> Iterator[Finding]:
+    form = config.format
+    if not isinstance(form, (AvroFormat, ProtobufFormat)) or not form.registry_urls:
+        return
+    try:
+        registry = open_registry(config)
+        if registry is not None:
+            registry.reach()
+    except PenstockError as error:
+        yield Finding("registry", "", False, str(error))
+    else:
+        yield Finding("registry", "", True, "answers")
+
+
+def _clock(region: str) -> Finding:
+    """Compare this machine's clock with that of AWS, where it can be reached."""
+    url = os.environ.get("AWS_ENDPOINT_URL_STS") or f"https://sts.{region}.amazonaws.com"
+    try:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - of AWS, or what the user named instead
+        with urllib.request.urlopen(request, timeout=_VISIT_SECS) as answer:  # noqa: S310
+            stamp = answer.headers.get("Date")
+    except urllib.error.HTTPError as error:  # an answer too
+        stamp = error.headers.get("Date")
+    except (OSError, ValueError) as error:
+        return Finding("clock", "", None, f"AWS cannot be reached at {url} to compare it: {error}")
+    try:
+        theirs = email.utils.parsedate_to_datetime(stamp or "").timestamp()
+    except ValueError:
+        return Finding("clock", "", None, f"{url} does not tell the time")
+    ahead = time.time() - theirs
+    side = "ahead of" if ahead > 0 else "behind"
+    text = f"{abs(ahead):.0f} s {side} AWS"
+    if abs(ahead) < _MOST_CLOCK_SECS:
+        return Finding("clock", "", True, text)
+    return Finding("clock", "", False, f"{text}, which refuses more than {_MOST_CLOCK_SECS} s; set it right, by NTP")
