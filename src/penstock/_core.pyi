@@ -392,6 +392,9 @@ class Producer:
     def purge(self) -> None:
         """Give up whatever is queued or in flight: each message gets a report that it failed."""
 
+    def set_token(self, token: str, expires_ms: int, principal: str, extensions: Iterable[tuple[str, str]]) -> None:
+        """Log in with this OAUTHBEARER token from now on; ValueError with librdkafka's words. From any thread."""
+
     def fatal(self) -> tuple[int, str] | None:
         """Return the error after which this producer cannot go on: (code, text)."""
 

@@ -10,6 +10,7 @@
     values.py         what was given, turned into typed values
     kafka_options.py  librdkafka's options: names, defaults with their reasons, secrets
     kafka_rules.py    which of them exclude each other
+    login.py          what the SASL options mean together, and where tokens come from
     memory.py         memory_bytes and how it is shared out
     cores.py          how many cores there are to use
 

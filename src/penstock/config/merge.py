@@ -18,6 +18,7 @@ from penstock.config.cores import usable_cores
 from penstock.config.formats import Format, read_format
 from penstock.config.kafka_options import KafkaOption, is_secret, read_options
 from penstock.config.kafka_rules import settle
+from penstock.config.login import TokenSource, settle_login
 from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
 from penstock.config.message import check_message
 from penstock.config.scope import check_scope
@@ -54,6 +55,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     kafka     every librdkafka option that will be set, defaults included, by its usual name, as text
     writer    with `workers` settled: never None here
+    tokens    who makes the tokens of OAUTHBEARER; None where nobody does, or librdkafka itself
     warnings  sentences for the user, to be shown once
     """
 
@@ -62,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
     writer: WriterConfig
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    tokens: TokenSource | None = None
     initialization_timeout_secs: int = 60
     log_level: str | None = None
     index: str | None = None
@@ -106,8 +109,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         headers = tuple((key, None if value is None else f"<{len(value)} bytes>") for key, value in self.headers)
         return (
             f"Config(topic={self.topic!r}, kafka={kafka!r}, format={self.format!r}, writer={self.writer!r}, "
-            f"headers={headers!r}, initialization_timeout_secs={self.initialization_timeout_secs!r}, "
-            f"log_level={self.log_level!r}, index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "
+            f"headers={headers!r}, tokens={self.tokens!r}, "
+            f"initialization_timeout_secs={self.initialization_timeout_secs!r}, log_level={self.log_level!r}, "
+            f"index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "
             f"max_output_buffer_time_millis={self.max_output_buffer_time_millis!r}, "
             f"max_output_buffer_size_records={self.max_output_buffer_size_records!r}, warnings={self.warnings!r})"
         )
@@ -118,6 +122,7 @@ _OUTPUT_FIELDS: Final = ("index", "enable_output_buffer", "max_output_buffer_tim
 _NAMES: Final = tuple(row.name for row in SETTINGS if "." not in row.name)
 _MEMBERS: Final = frozenset(row.name for row in SETTINGS if row.name.startswith("format."))
 _WRITER_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(WriterConfig)}
+_MAY_BE_EMPTY: Final = ("csv_null", "region")  # a blank region is none, as in the original
 _READERS: Final[dict[str, Callable[[Given], Any]]] = {
     "key": read_columns,
     "partition_by": read_columns,
@@ -147,6 +152,8 @@ def load(
     **settings: object,
 ) -> Config:
     """Check a job's whole configuration and return it, frozen; no process, socket or file but `config` is touched.
+
+    One file is beside it: the AWS profile, read for the region of AWS MSK IAM where none is named.
 
     config         the connector's object: a mapping, JSON text, or the path of a file with it
     kafka_options  librdkafka's options by name, numbers and booleans too
@@ -180,6 +187,7 @@ def load(
         "queue.buffering.max.kbytes": str(shares.queue_kbytes),
     }
     kafka, about_kafka = settle(options, computed)
+    tokens, about_login = (None, ()) if for_preview else settle_login(options, kafka, writer, given)
     if log_level is not None:
         kafka["log_level"] = str(get_args(LogLevel).index(log_level))
     if writer.topic_column is not None and writer.partition_column is None:
@@ -194,10 +202,11 @@ def load(
         format=form,
         writer=writer,
         headers=read_headers(given.get("headers")),
+        tokens=tokens,
         initialization_timeout_secs=60 if timeout is None else timeout,
         log_level=log_level,
         **output,
-        warnings=(*warnings, *about_kafka),
+        warnings=(*warnings, *about_kafka, *about_login),
     )
 
 
@@ -271,7 +280,7 @@ def _writer(given: Mapping[str, Given], option: KafkaOption | None) -> WriterCon
             values[name] = _READERS[name](one)
         else:
             values[name] = read_value(one, wanted)
-            if isinstance(values[name], str) and not values[name] and name != "csv_null":
+            if isinstance(values[name], str) and not values[name] and name not in _MAY_BE_EMPTY:
                 raise ConfigError(f"{one.where} is empty; name a column, or leave it out")
     timeout = values.get("shutdown_timeout_secs", 0.0)
     if not math.isfinite(timeout):
