@@ -31,11 +31,13 @@ from penstock.errors import (
     WriteTimeout,
 )
 from penstock.report import ErrorReport, PartitionReport, Report
+from penstock.tokens import open_tokens
 
 if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.layout import Layout
     from penstock.source.batch import Origins
+    from penstock.tokens import Tokens
 
 __all__ = ["Chunk", "Coordinator"]
 
@@ -70,10 +72,12 @@ class Coordinator:
 
     partitions      of the topic, read when the workers connected
     failure         the first thing that went wrong, None while all is well
+    tokens          who makes those that the job logs in with, closed by close(); None: opened here, where one is needed
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, tokens: Tokens | None = None) -> None:
         self._config = config
+        self._tokens = open_tokens(config) if tokens is None else tokens
         self._opened = time.monotonic()
         self.ledger = Ledger()
         self.partitions = 0
@@ -105,6 +109,10 @@ class Coordinator:
     def _start(self) -> None:
         config = self._config
         shares = config.shares
+        token = None
+        if self._tokens is not None:
+            token = self._tokens.first()
+            self._tokens.keep(self._crew.renew)  # before they connect, which may take longer than a token lives
         self._crew.start(
             [
                 control.Start(
@@ -119,6 +127,7 @@ class Coordinator:
                     slab_bytes=shares.encode_buffer_bytes,
                     arena_bytes=self.arena.size,
                     initialization_timeout_secs=config.initialization_timeout_secs,
+                    token=token,
                 )
                 for worker in range(max(self.workers, 1))
             ]
@@ -151,6 +160,8 @@ class Coordinator:
         servers = config.kafka["bootstrap.servers"]
         if message.kind == "config":
             return ConfigError(message.text, code=message.code)
+        if message.kind == "token":
+            return ConnectError(message.text, code=message.code)
         if message.kind == "topic" and message.code in (
             "UNKNOWN_TOPIC_OR_PART",
             "_UNKNOWN_TOPIC",
@@ -386,6 +397,8 @@ class Coordinator:
             return
         self._closed = True
         try:
+            if self._tokens is not None:
+                self._tokens.close()
             self._crew.close(kill=kill)
         finally:
             self.arena.close()
