@@ -4,6 +4,7 @@
     coordinator ◀─Ready | Refused──────────────────────────────────────────────
                 ──LayoutPlace, Deal, Stop (SOCK_SEQPACKET: one packet, one message)─▶
                 ◀─PartialAck, Ack, Log, Failing─────────────────────────────────
+    tokens      ──Token (a channel of its own: a worker may be busy for minutes)───▶ worker's other thread
 
 A packet holds at most about 200 kB, so what may be larger (layouts, blocks, selections) lies in the arena and only its
 position is sent, and a long Ack is cut into parts. Workers send facts and never exceptions.
@@ -29,6 +30,7 @@ __all__ = [
     "Token",
     "decode_from_worker",
     "decode_to_worker",
+    "decode_token",
     "encode",
 ]
 
@@ -42,8 +44,24 @@ RowFailure = tuple[int, str, str]
 Place = tuple[int, int, int, int, int, int, int]
 
 
+class Token(msgspec.Struct, array_like=True):
+    """A login token for OAUTHBEARER. expires_ms: milliseconds since 1970; extensions: names and values of SASL."""
+
+    text: str
+    expires_ms: int
+    principal: str = ""
+    extensions: list[tuple[str, str]] = []
+
+    def __repr__(self) -> str:
+        return f"<Token of {self.principal or 'nobody named'}, expires at {self.expires_ms} ms>"
+
+
 class Start(msgspec.Struct, array_like=True):
-    """Everything a worker must know before its first row. topics: those that must be there, `topic` first."""
+    """Everything a worker must know before its first row.
+
+    topics  those that must be there, `topic` first
+    token   to log in with, until the next one comes; None: librdkafka needs none of ours
+    """
 
     worker: int
     parent_pid: int
@@ -56,18 +74,7 @@ class Start(msgspec.Struct, array_like=True):
     slab_bytes: int
     arena_bytes: int
     initialization_timeout_secs: float
-
-
-class Token(msgspec.Struct, array_like=True):
-    """A login token for OAUTHBEARER. expires_ms: milliseconds since 1970; extensions: names and values of SASL."""
-
-    text: str
-    expires_ms: int
-    principal: str = ""
-    extensions: list[tuple[str, str]] = []
-
-    def __repr__(self) -> str:
-        return f"<Token of {self.principal or 'nobody named'}, expires at {self.expires_ms} ms>"
+    token: Token | None = None
 
 
 class LayoutPlace(msgspec.Struct, array_like=True, tag=1):
@@ -97,7 +104,7 @@ class Ready(msgspec.Struct, array_like=True, tag=1):
 
 
 class Refused(msgspec.Struct, array_like=True, tag=2):
-    """The worker cannot start. kind: config, broker or topic; then `topic` is the one."""
+    """The worker cannot start. kind: config, token, broker or topic; then `topic` is the one."""
 
     kind: str
     code: str
@@ -142,3 +149,4 @@ _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
 decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+decode_token = msgspec.msgpack.Decoder(Token).decode

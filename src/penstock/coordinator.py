@@ -21,6 +21,7 @@ from penstock.config.kafka_options import librdkafka_path
 from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
 from penstock.errors import (
     ConfigError,
+    ConnectError,
     DeliveryError,
     EncodeError,
     Fenced,
@@ -31,11 +32,13 @@ from penstock.errors import (
 )
 from penstock.logs import tell_log
 from penstock.report import ErrorReport, PartitionReport, Report
+from penstock.tokens import open_tokens
 
 if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.layout import Layout
     from penstock.source.batch import Origins
+    from penstock.tokens import Tokens
 
 __all__ = ["Chunk", "Coordinator"]
 
@@ -69,10 +72,12 @@ class Coordinator:
     config          as the topics allow it: see cluster.before_first_row
     partitions      of the topic, read when the workers connected
     failure         the first thing that went wrong, None while all is well
+    tokens          who makes those that the job logs in with, closed by close(); None: opened here, where one is needed
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, tokens: Tokens | None = None) -> None:
         self.config = config
+        self._tokens = open_tokens(config) if tokens is None else tokens
         self._opened = time.monotonic()
         self.ledger = Ledger()
         self.partitions = 0
@@ -102,8 +107,12 @@ class Coordinator:
     # --- start ---
 
     def _start(self) -> None:
-        self._crew.spawn()  # they come up while the brokers are asked
-        self.config = config = before_first_row(self.config, None)
+        self._crew.spawn(tokens=self._tokens is not None)  # they come up while the brokers are asked
+        token = None
+        if self._tokens is not None:
+            token = self._tokens.first()
+            self._tokens.keep(self._crew.renew)  # before anybody connects, which may take longer than a token lives
+        self.config = config = before_first_row(self.config, token)
         shares = config.shares
         self._crew.start(
             [
@@ -119,6 +128,7 @@ class Coordinator:
                     slab_bytes=shares.encode_buffer_bytes,
                     arena_bytes=self.arena.size,
                     initialization_timeout_secs=config.initialization_timeout_secs,
+                    token=token,
                 )
                 for worker in range(max(self.workers, 1))
             ]
@@ -151,6 +161,8 @@ class Coordinator:
         servers = self.config.kafka["bootstrap.servers"]
         if message.kind == "config":
             return ConfigError(message.text, code=message.code)
+        if message.kind == "token":
+            return ConnectError(message.text, code=message.code)
         if message.kind == "topic" and message.code in _UNKNOWN_TOPIC:
             return missing_topic(servers, message.topic, message.code)
         if message.kind == "topic":
@@ -369,6 +381,8 @@ class Coordinator:
             return
         self._closed = True
         try:
+            if self._tokens is not None:
+                self._tokens.close()
             self._crew.close(kill=kill)
         finally:
             self.arena.close()

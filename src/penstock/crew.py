@@ -2,6 +2,7 @@
 
     send(worker, packet)      never blocks; False when the worker takes no more for now
     receive(timeout)          what the workers said since
+    renew(token)              tells all workers of a new token, in any thread
     dead()                    workers that have ended although nobody told them to
 
 A worker process is started with `subprocess`, so that no `if __name__ == "__main__"` is asked of anybody; its
@@ -35,8 +36,8 @@ _MOST_PACKETS = 64  # told to one worker and not answered; a socket buffer holds
 _ENDING_SECS = 5.0
 # The module path is the parent's own, so a worker finds what its parent found, and nothing of the current directory.
 _BOOT = (
-    "import sys; sys.path[:] = sys.argv[3].split(chr(0x1F)); "
-    "from penstock.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+    "import sys; sys.path[:] = sys.argv[1].split(chr(0x1F)); "
+    "from penstock.worker import main; main(*map(int, sys.argv[2:]))"
 )
 
 
@@ -45,8 +46,8 @@ class Crew(Protocol):
 
     size: int
 
-    def spawn(self) -> None:
-        """Let the workers come up; they do nothing before start."""
+    def spawn(self, *, tokens: bool) -> None:
+        """Let the workers come up; they do nothing before start. tokens: they will need new ones in time."""
 
     def start(self, starts: list[control.Start]) -> None:
         """Tell each worker all that it must know; its Ready or Refused comes through receive."""
@@ -56,6 +57,9 @@ class Crew(Protocol):
 
     def receive(self, timeout: float) -> Iterator[tuple[int, control.FromWorker]]:
         """Wait up to timeout seconds for the first message, then give all there are."""
+
+    def renew(self, token: control.Token) -> None:
+        """Have all workers log in with this token from now on; in any thread, never blocks, never raises."""
 
     def dead(self) -> list[tuple[int, str]]:
         """Workers that ended unasked since the last call, each with how it ended."""
@@ -75,32 +79,29 @@ class ProcessCrew:
         self._arena = arena
         self._processes: list[subprocess.Popen[bytes]] = []
         self._channels: list[socket.socket] = []
+        self._token_channels: list[socket.socket] = []  # none where no tokens are needed
         self._open: dict[int, int] = {}  # file descriptor of a channel: worker
         self._unanswered = [0] * size
         self._gone: set[int] = set()
         self._poll = select.poll()
 
-    def spawn(self) -> None:
+    def spawn(self, *, tokens: bool) -> None:
         """Start the processes, all at once; each then waits for its configuration."""
         for worker in range(self.size):
-            ours, low = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with socket.socket(fileno=above_standard(low.detach())) as theirs:
-                ours.setblocking(False)
+            with contextlib.ExitStack() as theirs:
+                ours, channel = _channel(theirs)
                 self._channels.append(ours)
-                command = [
-                    sys.executable,
-                    "-c",
-                    _BOOT,
-                    str(theirs.fileno()),
-                    str(self._arena.fd),
-                    "\x1f".join(sys.path),
-                ]
+                passed = [channel, self._arena.fd]
+                if tokens:
+                    token_channel, channel = _channel(theirs)
+                    self._token_channels.append(token_channel)
+                    passed.append(channel)
                 self._processes.append(
                     subprocess.Popen(
-                        command,
+                        [sys.executable, "-c", _BOOT, "\x1f".join(sys.path), *map(str, passed)],
                         stdin=subprocess.PIPE,
                         stdout=subprocess.DEVNULL,  # standard output belongs to the caller's results
-                        pass_fds=(theirs.fileno(), self._arena.fd),
+                        pass_fds=passed,
                         start_new_session=True,  # Ctrl-C on the terminal is the caller's to answer
                     )
                 )
@@ -149,6 +150,13 @@ class ProcessCrew:
                     self._unanswered[worker] -= 1
                 yield worker, message
 
+    def renew(self, token: control.Token) -> None:
+        """Have all workers log in with this token from now on; in any thread, never blocks, never raises."""
+        packet = control.encode(token)
+        for channel in self._token_channels:
+            with contextlib.suppress(OSError):  # it died: dead() tells
+                channel.send(packet)
+
     def dead(self) -> list[tuple[int, str]]:
         """Workers that ended unasked since the last call, each with how it ended."""
         found = []
@@ -185,10 +193,11 @@ class ProcessCrew:
                 if process.stdin is not None:
                     with contextlib.suppress(BrokenPipeError):
                         process.stdin.close()
-            for channel in self._channels:
+            for channel in (*self._channels, *self._token_channels):
                 channel.close()
             self._processes.clear()
             self._channels.clear()
+            self._token_channels.clear()
             self._open.clear()
 
     def _lost(self, worker: int) -> None:
@@ -211,8 +220,8 @@ class LocalCrew:
         self._unanswered = 0
         self._said: deque[control.FromWorker] = deque()
 
-    def spawn(self) -> None:
-        """There is nobody to wait for."""
+    def spawn(self, *, tokens: bool) -> None:
+        """Nothing comes up but with start."""
 
     def start(self, starts: list[control.Start]) -> None:
         """Connect; returns when the topic is known or refused."""
@@ -245,6 +254,11 @@ class LocalCrew:
             if found or time.monotonic() >= deadline:
                 return
 
+    def renew(self, token: control.Token) -> None:
+        """Have the producer log in with this token from now on; in any thread, never blocks, never raises."""
+        if self._work is not None:
+            self._said.extend(self._work.renew(token))
+
     def dead(self) -> list[tuple[int, str]]:
         """Nobody can die here without the caller."""
         return []
@@ -258,6 +272,13 @@ class LocalCrew:
         if self._work is not None:
             self._work.close()
             self._work = None
+
+
+def _channel(theirs: contextlib.ExitStack) -> tuple[socket.socket, int]:
+    """Return our end of a channel of packets, which never blocks, and the descriptor of the worker's end."""
+    ours, low = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    return ours, theirs.enter_context(socket.socket(fileno=above_standard(low.detach()))).fileno()
 
 
 def _how(code: int) -> str:

@@ -1,4 +1,4 @@
-"""Names that nearly match: what an error about an unknown name suggests."""
+"""Names and values as errors show them, and the names that an unknown one may have meant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "nearest", "shown"]
+__all__ = ["did_you_mean", "function_name", "nearest", "shown"]
 
 # Below 0.6 difflib pairs names that share only a suffix such as ".ms", which sends people the wrong way.
 _LIKENESS = 0.6
@@ -41,3 +41,13 @@ def shown(value: object) -> str:
     """Return a value as an error shows it, cut to 200 characters. Never call it with a secret."""
     text = f'"{value}"' if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
+def function_name(function: object) -> str:
+    """Return a function as messages call it: "module:function" as given, or its own name.
+
+    Never its repr, which for a method or a partial shows what it is bound to: a password, perhaps.
+    """
+    if isinstance(function, str):
+        return function
+    return str(getattr(function, "__qualname__", type(function).__name__))

@@ -12,9 +12,9 @@ from penstock import _core
 from penstock.control import Ready, Refused
 
 if TYPE_CHECKING:
-    from penstock.control import Start
+    from penstock.control import Start, Token
 
-__all__ = ["NO_BROKER", "TOPIC_WAIT_SECS", "UNKNOWN_TOPIC", "connect", "make_producer"]
+__all__ = ["NO_BROKER", "TOPIC_WAIT_SECS", "UNKNOWN_TOPIC", "connect", "make_producer", "set_token"]
 
 # A broker may create the topic on being asked for it; how long to wait for that.
 TOPIC_WAIT_SECS = 5.0
@@ -26,10 +26,10 @@ _CONFIG_TEXT = "librdkafka refuses the configuration: "
 
 
 def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refused:
-    """Create the producer; Refused (kind config) when librdkafka says that its options exclude each other."""
+    """Create the producer and give it its token; Refused (kind config, token) with librdkafka's own words."""
     _core.load_librdkafka(start.librdkafka)
     try:
-        return _core.Producer(
+        producer = _core.Producer(
             configuration=start.configuration,
             topic=start.topics[0],
             headers=start.headers,
@@ -40,6 +40,21 @@ def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refu
         )
     except ValueError as error:
         return Refused("config", "_INVALID_ARG", f"{_CONFIG_TEXT}{error}")
+    if start.token is not None:
+        refused = set_token(producer, start.token)
+        if refused is not None:
+            producer.close()
+            return Refused("token", "_INVALID_ARG", refused)
+    return producer
+
+
+def set_token(producer: _core.Producer, token: Token) -> str | None:
+    """Log in with this token from now on, in any thread; returns why librdkafka refuses it, None where it does not."""
+    try:
+        producer.set_token(token.text, token.expires_ms, token.principal, token.extensions)
+    except ValueError as error:
+        return f"librdkafka refuses the token to log in with: {error}"
+    return None
 
 
 def connect(producer: _core.Producer, start: Start) -> Ready | Refused:

@@ -20,10 +20,10 @@ import msgspec
 
 from penstock import _core, control
 from penstock.layout import ColumnarLayout, Layout, make_packer
-from penstock.produce import connect, make_producer
+from penstock.produce import connect, make_producer, set_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from penstock.batches import BatchEncoder
 
@@ -34,6 +34,7 @@ _PARTITIONS_PER_PACKET = 500
 # So does a log of this many lines, which librdkafka cuts at 2048 bytes each.
 _LINES_PER_PACKET = 64
 _IDLE_SECS = 1.0
+_WARNING = 4  # syslog's
 
 
 class Work:
@@ -52,13 +53,15 @@ class Work:
         self._check_signals = check_signals
         self._failing = False
 
-    def begin(self) -> control.Ready | control.Refused:
-        """Create the producer and connect it."""
-        made = make_producer(self._start, check_signals=self._check_signals)
-        if isinstance(made, control.Refused):
-            return made
-        self._producer = made
-        return connect(made, self._start)
+    def begin(self, made: Callable[[], None] | None = None) -> control.Ready | control.Refused:
+        """Create the producer and connect it; `made` is called in between."""
+        producer = make_producer(self._start, check_signals=self._check_signals)
+        if isinstance(producer, control.Refused):
+            return producer
+        self._producer = producer
+        if made is not None:
+            made()
+        return connect(producer, self._start)
 
     @property
     def producer(self) -> _core.Producer:
@@ -66,6 +69,11 @@ class Work:
         if self._producer is None:
             raise RuntimeError("begin() has not made a producer")
         return self._producer
+
+    def renew(self, token: control.Token) -> list[control.Log]:
+        """Log in with this token from now on, in any thread; returns what there is to say where it is refused."""
+        refused = None if self._producer is None else set_token(self._producer, token)
+        return [] if refused is None else [control.Log([(_WARNING, "TOKEN", refused)])]
 
     def take(self, message: control.ToWorker) -> None:
         """Do what the message says; returns when the last message of a chunk is in librdkafka's queue."""
@@ -107,7 +115,7 @@ class Work:
             self._producer = None
 
 
-def main(socket_fd: int, arena_fd: int) -> None:
+def main(socket_fd: int, arena_fd: int, tokens_fd: int | None = None) -> None:
     """Run one worker process until it is told to stop, or until its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to answer
     try:
@@ -118,7 +126,7 @@ def main(socket_fd: int, arena_fd: int) -> None:
     _watch_parent(start.parent_pid, socket_fd)
     memory = mmap.mmap(arena_fd, start.arena_bytes)
     work = Work(start, _core.address_of(memory), check_signals=False)
-    answer = work.begin()
+    answer = work.begin(None if tokens_fd is None else lambda: _take_tokens(work, tokens_fd, channel))
     channel.send(control.encode(answer))
     if isinstance(answer, control.Ready):
         with contextlib.suppress(ConnectionError):  # the coordinator let go of us
@@ -135,6 +143,20 @@ def _watch_parent(parent_pid: int, socket_fd: int) -> None:
     if os.getppid() != parent_pid:  # it died before we looked, and the number may be another's
         os._exit(3)
     _core.watch_parent(parent, socket_fd)
+
+
+def _take_tokens(work: Work, tokens_fd: int, channel: socket.socket) -> None:
+    """Start the thread that takes new tokens, at all times: this one may wait for the broker for minutes."""
+    import threading  # noqa: PLC0415 - 5 ms that only workers with tokens need
+
+    def take() -> None:
+        with socket.socket(fileno=tokens_fd) as tokens, contextlib.suppress(ConnectionError):
+            while packet := tokens.recv(1 << 20):
+                for message in work.renew(control.decode_token(packet)):
+                    with contextlib.suppress(BlockingIOError):  # as for any log
+                        channel.send(control.encode(message), socket.MSG_DONTWAIT)
+
+    threading.Thread(target=take, name="penstock-tokens", daemon=True).start()
 
 
 def _serve(work: Work, channel: socket.socket) -> None:

@@ -429,7 +429,11 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "region": "eu-west-1", "aws_iam": "false", "aws_role_arn": "arn:aws:iam::1:role/r", "oauth_cb": "m:f",
     }  # fmt: skip
     assert set(texts) == {row.name for row in SETTINGS if row.flag is not None}
+    oauth = {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}
+    unsecured = {**oauth, "enable.sasl.oauthbearer.unsecure.jwt": "true"}
     beside = {
+        "aws_iam": {"kafka_options": unsecured}, "oauth_cb": {"kafka_options": oauth, "region": "r"},
+        "region": {"kafka_options": oauth}, "aws_role_arn": {"kafka_options": oauth, "region": "r"},
         "key_format": {"key": "k"}, "key_in_value": {"key": "k"}, "tombstone_column": {"key": "k"},
         "topic_column": {"topics": "t"}, "topics": {"topic_column": "c"},
         **{name: {"format": "csv"} for name in texts if name.startswith("csv_")},
@@ -438,7 +442,7 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
     for name, text in texts.items():
         more = beside.get(name, {})
         config = load(**{"topic": "t", **more, name: text})
-        plain = load(topic="t", **({} if name.startswith("topic") else more))
+        plain = load(topic="t", **({} if name.startswith(("topic", "region")) else more))
         assert config != plain or name in {"topic", "format"} or (name, usable_cores()) == ("workers", 1)
 
 

@@ -313,7 +313,6 @@ def test_idempotence_switched_off_by_name_is_taken_at_its_word() -> None:
         ({"message.timeout.ms": 5}, ["message.timeout.ms=5", "linger.ms=5"]),
         ({"delivery.timeout.ms": 9, "linger.ms": 20}, ["delivery.timeout.ms=9", "linger.ms=20"]),
         ({"reconnect.backoff.ms": 20000}, ["reconnect.backoff.ms=20000", "reconnect.backoff.max.ms=10000"]),
-        ({"sasl.mechanism": "OAUTHBEARER"}, ["sasl.mechanism=OAUTHBEARER", "sasl.oauthbearer.method=oidc"]),
     ],
 )
 def test_options_that_exclude_each_other_are_refused_with_both_names(options: dict[str, Any], words: list[str]) -> None:
@@ -336,8 +335,6 @@ def test_options_that_go_together_are_not_refused() -> None:
     assert kafka(message_timeout_ms=0)["message.timeout.ms"] == "0"  # without limit
     assert kafka(message_timeout_ms=6)["message.timeout.ms"] == "6"
     assert kafka(enable_idempotence="false", queuing_strategy="lifo")["queuing.strategy"] == "lifo"
-    token = {"sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "OIDC"}
-    assert load(topic="t", kafka_options=token).kafka["sasl.mechanism"] == "OAUTHBEARER"
 
 
 def test_a_certificate_given_inline_is_not_looked_for_elsewhere() -> None:

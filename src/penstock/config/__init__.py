@@ -13,6 +13,7 @@
     java_options.py   the spellings of Java's clients among them, translated; jaas.py: the text of sasl.jaas.config
     kafka_rules.py    which of them exclude each other
     tls.py            certificates and keys, put right and checked: pem.py their text, certificates.py their content
+    login.py          what the SASL options mean together, and where tokens come from
     memory.py         memory_bytes and how it is shared out
     cores.py          how many cores there are to use
 

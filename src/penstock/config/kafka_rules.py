@@ -125,22 +125,6 @@ def _check_together(options: Mapping[str, KafkaOption], values: Mapping[str, str
             f"{options['queue.buffering.max.kbytes']}: a message of message.max.bytes={largest} bytes would never "
             f"fit that queue; give at least {-(-largest // 1024)}"
         )
-    _check_tokens(options, values)
-
-
-def _check_tokens(options: Mapping[str, KafkaOption], values: Mapping[str, str]) -> None:
-    """Refuse OAUTHBEARER without a source of tokens: librdkafka would wait for one without end."""
-    mechanism = options.get("sasl.mechanism")
-    if mechanism is None or mechanism.value.upper() != "OAUTHBEARER":
-        return
-    if (
-        values.get("sasl.oauthbearer.method", "default").lower() != "oidc"
-        and values.get("enable.sasl.oauthbearer.unsecure.jwt", "false") != "true"
-    ):
-        raise ConfigError(
-            f"{mechanism}: this version makes no tokens itself (AWS MSK IAM included); "
-            "give sasl.oauthbearer.method=oidc with its options, or another mechanism"
-        )
 
 
 def _check_brokers(servers: str) -> None:

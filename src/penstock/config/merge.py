@@ -20,6 +20,7 @@ from penstock.config.formats import Format, read_format
 from penstock.config.java_options import translate
 from penstock.config.kafka_options import KafkaOption, is_secret, read_options
 from penstock.config.kafka_rules import settle
+from penstock.config.login import TokenSource, settle_login
 from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
 from penstock.config.message import check_message
 from penstock.config.scope import check_scope
@@ -57,6 +58,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     kafka     every librdkafka option that will be set, defaults included, by its usual name, as text
     writer    with `workers` settled: never None here
+    tokens    who makes the tokens of OAUTHBEARER; None where nobody does, or librdkafka itself
     warnings  sentences for the user, to be shown once
     notes     what was taken in another way than it was given, or without effect, and why: for those who look for it
     """
@@ -66,6 +68,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
     writer: WriterConfig
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    tokens: TokenSource | None = None
     initialization_timeout_secs: int = 60
     log_level: str | None = None
     index: str | None = None
@@ -111,8 +114,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         headers = tuple((key, None if value is None else f"<{len(value)} bytes>") for key, value in self.headers)
         return (
             f"Config(topic={self.topic!r}, kafka={kafka!r}, format={self.format!r}, writer={self.writer!r}, "
-            f"headers={headers!r}, initialization_timeout_secs={self.initialization_timeout_secs!r}, "
-            f"log_level={self.log_level!r}, index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "
+            f"headers={headers!r}, tokens={self.tokens!r}, "
+            f"initialization_timeout_secs={self.initialization_timeout_secs!r}, log_level={self.log_level!r}, "
+            f"index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "
             f"max_output_buffer_time_millis={self.max_output_buffer_time_millis!r}, "
             f"max_output_buffer_size_records={self.max_output_buffer_size_records!r}, warnings={self.warnings!r}, "
             f"notes={self.notes!r})"
@@ -124,6 +128,7 @@ _OUTPUT_FIELDS: Final = ("index", "enable_output_buffer", "max_output_buffer_tim
 _NAMES: Final = tuple(row.name for row in SETTINGS if "." not in row.name)
 _MEMBERS: Final = frozenset(row.name for row in SETTINGS if row.name.startswith("format."))
 _WRITER_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(WriterConfig)}
+_MAY_BE_EMPTY: Final = ("csv_null", "region")  # a blank region is none, as in the original
 _READERS: Final[dict[str, Callable[[Given], Any]]] = {
     "key": read_columns,
     "partition_by": read_columns,
@@ -155,7 +160,7 @@ def load(
 ) -> Config:
     """Check a job's whole configuration and return it, frozen; no process or socket is touched.
 
-    Of files, `config` is read, and the certificates and keys that it names.
+    Of files, `config` is read, and the certificates, keys and AWS profile that it names.
 
     config         the connector's object, or an array of such: a mapping, JSON or SQL text, or the path of a file with
                    it, which may also be TOML or .properties
@@ -197,6 +202,7 @@ def load(
     about_tls: tuple[str, ...] = ()
     if not for_preview:
         kafka, about_tls = check_tls(kafka, options)
+    tokens, about_login = (None, ()) if for_preview else settle_login(options, kafka, writer, given)
     if log_level is not None:
         kafka["log_level"] = str(get_args(LogLevel).index(log_level))
     if writer.topic_column is not None and writer.partition_column is None:
@@ -211,10 +217,11 @@ def load(
         format=form,
         writer=writer,
         headers=read_headers(given.get("headers")),
+        tokens=tokens,
         initialization_timeout_secs=60 if timeout is None else timeout,
         log_level=log_level,
         **output,
-        warnings=(*warnings, *about_kafka, *about_tls),
+        warnings=(*warnings, *about_kafka, *about_tls, *about_login),
         notes=tuple(notes),
     )
 
@@ -304,7 +311,7 @@ def _writer(given: Mapping[str, Given], option: KafkaOption | None) -> WriterCon
             values[name] = _READERS[name](one)
         else:
             values[name] = read_value(one, wanted)
-            if isinstance(values[name], str) and not values[name] and name != "csv_null":
+            if isinstance(values[name], str) and not values[name] and name not in _MAY_BE_EMPTY:
                 raise ConfigError(f"{one.where} is empty; name a column, or leave it out")
     timeout = values.get("shutdown_timeout_secs", 0.0)
     if not math.isfinite(timeout):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from penstock.config.memory import MIB
+from penstock.names import function_name
 
 __all__ = ["Count", "CreateTopic", "KeyFormat", "LogLevel", "Partitioner", "Relation", "WriterConfig"]
 
@@ -93,3 +94,9 @@ class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     # schema registry
     auto_register: bool = True
     check_compatibility: bool = False
+
+    def __repr__(self) -> str:
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        if callable(self.oauth_cb):
+            values["oauth_cb"] = function_name(self.oauth_cb)
+        return f"WriterConfig({', '.join(f'{name}={value!r}' for name, value in values.items())})"

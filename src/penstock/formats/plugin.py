@@ -20,7 +20,6 @@ an EncodeError at the first row of its batch.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -29,8 +28,8 @@ from penstock.config import PythonFormat
 from penstock.errors import ConfigError
 from penstock.formats import Form
 from penstock.formats.columnar import plain_fields, refuse_fields
+from penstock.functions import import_function
 from penstock.layout import ColumnarLayout, Packing
-from penstock.names import did_you_mean
 
 if TYPE_CHECKING:
     from penstock.config import Config
@@ -71,30 +70,10 @@ def plan(context: Context) -> Form:
 
 
 def _find(name: str) -> Encoder:
-    """Import "module:function"; ConfigError when it is not there or nothing that can be called."""
     where = f'format.config.encoder "{name}"'
-    module_name, colon, path = name.partition(":")
-    if not module_name or not colon or not path:
-        raise ConfigError(f'{where}: give it as "module:function"')
-    if module_name == "__main__":
+    if name.startswith("__main__:"):
         raise ConfigError(f"{where}: workers are processes of their own and have another __main__; give it a module")
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(
-            f"{where}: {error}; a module is found on sys.path of this process, so add its folder there or to PYTHONPATH"
-        ) from error
-    except Exception as error:
-        raise ConfigError(f"{where}: importing {module_name} raised {type(error).__name__}: {error}") from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            hint = did_you_mean(part, [one for one in dir(found) if not one.startswith("_")])
-            raise ConfigError(f'{where}: module {module_name} has no "{path}"{hint}')
-        found = getattr(found, part)
-    if not callable(found):
-        raise ConfigError(f"{where}: it is {type(found).__name__}, not a function")
-    encoder: Encoder = found
-    return encoder
+    return import_function(name, where)
 
 
 def _takes_changes(encoder: Encoder) -> bool:
