@@ -11,7 +11,12 @@ position is sent, and a long Ack is cut into parts. Workers send facts and never
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "Ack",
@@ -30,6 +35,7 @@ __all__ = [
     "decode_from_worker",
     "decode_to_worker",
     "encode",
+    "redacted",
 ]
 
 # (topic, or "" for the writer's own, partition, messages, rows, bytes, first offset, last offset, unknown offsets)
@@ -43,7 +49,10 @@ Place = tuple[int, int, int, int, int, int, int]
 
 
 class Start(msgspec.Struct, array_like=True):
-    """Everything a worker must know before its first row. topics: those that must be there, `topic` first."""
+    """Everything a worker must know before its first row. topics: those that must be there, `topic` first.
+
+    Secrets are in it, so its repr shows neither options nor headers.
+    """
 
     worker: int
     parent_pid: int
@@ -56,6 +65,9 @@ class Start(msgspec.Struct, array_like=True):
     slab_bytes: int
     arena_bytes: int
     initialization_timeout_secs: float
+
+    def __repr__(self) -> str:
+        return f"<Start of worker {self.worker} for {', '.join(self.topics)}>"
 
 
 class Token(msgspec.Struct, array_like=True):
@@ -123,9 +135,10 @@ class Ack(msgspec.Struct, array_like=True, tag=4):
 
 
 class Log(msgspec.Struct, array_like=True, tag=5):
-    """Lines that librdkafka logged: (syslog level, facility, text)."""
+    """Lines that librdkafka logged: (syslog level, facility, text). dropped: how many more there were."""
 
     lines: list[tuple[int, str, str]]
+    dropped: int = 0
 
 
 class Failing(msgspec.Struct, array_like=True, tag=6):
@@ -142,3 +155,19 @@ _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
 decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+
+
+def redacted(message: FromWorker, redact: Callable[[str], str]) -> FromWorker:
+    """Return what a worker said with every text of librdkafka's, and of an encoder's, passed through `redact`."""
+    if isinstance(message, Log):
+        message.lines = [(level, facility, redact(text)) for level, facility, text in message.lines]
+    elif isinstance(message, (Refused, Failing)):
+        message.text = redact(message.text)
+    elif isinstance(message, Ack):
+        message.errors = [
+            (code, name, rows, sent, redact(example)) for code, name, rows, sent, example in message.errors
+        ]
+        if message.failure is not None:
+            row, column, text = message.failure
+            message.failure = (row, column, redact(text))
+    return message

@@ -18,6 +18,7 @@ from penstock import _core, control
 from penstock.acks import Ledger
 from penstock.arena import Arena
 from penstock.config.kafka_options import librdkafka_path
+from penstock.config.secrets import Redactor
 from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
 from penstock.errors import (
     ConfigError,
@@ -33,6 +34,8 @@ from penstock.errors import (
 from penstock.report import ErrorReport, PartitionReport, Report
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from penstock.config import Config
     from penstock.layout import Layout
     from penstock.source.batch import Origins
@@ -41,7 +44,7 @@ __all__ = ["Chunk", "Coordinator"]
 
 _log = logging.getLogger("penstock")
 _librdkafka_log = logging.getLogger("penstock.librdkafka")
-_LEVELS = {0: 50, 1: 50, 2: 50, 3: 40, 4: 30, 5: 20, 6: 20, 7: 10}  # syslog's to Python's
+_LEVELS = {0: 40, 1: 40, 2: 40, 3: 40, 4: 30, 5: 20, 6: 20, 7: 10}  # syslog's to Python's, as in the connector
 _WAIT_SECS = 0.2
 _MEMORY_EVERY_SECS = 0.5
 _FENCED = {"_FENCED", "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED"}
@@ -91,6 +94,7 @@ class Coordinator:
         self.arena = Arena(config.shares.arena_bytes)
         self.address = _core.address_of(self.arena.memory)
         self.workers = config.worker_count
+        self._redactor = Redactor.of(config)
         self._crew: Crew = ProcessCrew(self.workers, self.arena) if self.workers else LocalCrew(self.address)
         self._waiting: list[deque[int]] = [deque() for _ in range(max(self.workers, 1))]
         try:
@@ -137,8 +141,13 @@ class Coordinator:
                 raise InternalError(f"the workers were not ready after {config.initialization_timeout_secs + 10} s")
         self.partitions = min(ready.values())
 
-    def _hear(self, ready: dict[int, int], timeout: float) -> None:
+    def _receive(self, timeout: float) -> Iterator[tuple[int, control.FromWorker]]:
+        """Give what the workers said; the secrets are taken out of what librdkafka said to them."""
         for worker, message in self._crew.receive(timeout):
+            yield worker, control.redacted(message, self._redactor.redact)
+
+    def _hear(self, ready: dict[int, int], timeout: float) -> None:
+        for worker, message in self._receive(timeout):
             if isinstance(message, control.Ready):
                 ready[worker] = message.partitions
             elif isinstance(message, control.Refused):
@@ -246,10 +255,10 @@ class Coordinator:
 
     def poll(self, timeout: float) -> None:
         """Take the workers' answers, waiting up to timeout seconds for the first; keep the first failure."""
-        for worker, message in self._crew.receive(timeout):
+        for worker, message in self._receive(timeout):
             self._handle(worker, message)
         for worker, how in self._crew.dead():
-            for late_worker, message in self._crew.receive(0):  # what it had said before it ended
+            for late_worker, message in self._receive(0):  # what it had said before it ended
                 self._handle(late_worker, message)
             self._died(worker, how)
         now = time.monotonic()
@@ -263,14 +272,22 @@ class Coordinator:
         elif isinstance(message, control.PartialAck):
             self.ledger.acknowledge_part(message.chunk, message.partitions)
         elif isinstance(message, control.Log):
-            for level, facility, text in message.lines:
-                _librdkafka_log.log(_LEVELS.get(level, 20), "%s: %s", facility, text)
+            self._log_lines(worker, message)
         elif isinstance(message, control.Failing):
             kind = Fenced if message.code in _FENCED else DeliveryError
             self._fail(
                 kind(
                     f"{self._config.topic}: librdkafka cannot go on: {message.text} ({message.code})", code=message.code
                 )
+            )
+
+    def _log_lines(self, worker: int, message: control.Log) -> None:
+        origin = f"worker {worker}: " if self.workers else ""
+        for level, facility, text in message.lines:
+            _librdkafka_log.log(_LEVELS.get(level, 20), "%s%s: %s", origin, facility, text)
+        if message.dropped:
+            _librdkafka_log.warning(
+                "%s%d lines were dropped, since more were logged than this process could take", origin, message.dropped
             )
 
     def _acknowledge(self, ack: control.Ack) -> None:

@@ -14,6 +14,7 @@ from penstock import _core
 from penstock.changes import Changes, find_changes, find_identity, find_index_columns
 from penstock.columns import find_column, find_connector_columns
 from penstock.config import AvroFormat, JsonFormat
+from penstock.config.secrets import Redactor
 from penstock.errors import ConfigError
 from penstock.fields import AllowedTopics, columns_left_out, find_fields
 from penstock.formats import Context, plan_form
@@ -169,6 +170,7 @@ class Planner:
         self._workers = workers
         self._stream_id = secrets.randbelow(2**63 - 1)  # one for all schemas, and so for all workers
         self._plans: list[tuple[pa.Schema, Plan]] = []
+        self._redactor = Redactor.of(config)
 
     def plan(self, schema: pa.Schema, *, snapshot: bool = False) -> Plan:
         """Return the plan for this schema, the same one for an equal schema.
@@ -180,15 +182,16 @@ class Planner:
         for known, plan in self._plans:
             if plan.snapshot is snapshot and (known is schema or known.equals(schema, check_metadata=True)):
                 return plan
-        plan = Plan(
-            len(self._plans),
-            schema,
-            self._config,
-            self._partitions,
-            self._workers,
-            stream_id=self._stream_id,
-            snapshot=snapshot,
-            registry=self._registry,
-        )
+        with self._redactor.errors():
+            plan = Plan(
+                len(self._plans),
+                schema,
+                self._config,
+                self._partitions,
+                self._workers,
+                stream_id=self._stream_id,
+                snapshot=snapshot,
+                registry=self._registry,
+            )
         self._plans.insert(0, (schema, plan))
         return plan

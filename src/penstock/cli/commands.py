@@ -102,7 +102,7 @@ def _write(flags: argparse.Namespace) -> None:
     loaded = config.load(flags.config, **flag_reader.settings_of(flags))
     sources = flag_reader.sources_of(flags)
     _show_log()
-    for warning in loaded.warnings:
+    for warning in filter(None, (flag_reader.visible_secrets(flags), *loaded.warnings)):
         say(f"warning: {warning}")
 
     from penstock.source import open_source  # noqa: PLC0415 - 0.35 s for pyarrow
@@ -131,6 +131,9 @@ def _preview(flags: argparse.Namespace) -> None:
     from penstock.messages import preview  # noqa: PLC0415 - 0.35 s for pyarrow
 
     _show_log()
+    visible = flag_reader.visible_secrets(flags)
+    if visible is not None:
+        say(f"warning: {visible}")
     messages = preview(
         sources,
         config=flags.config,

@@ -16,7 +16,7 @@ from penstock.names import did_you_mean, shown
 if TYPE_CHECKING:
     from penstock.config import Setting
 
-__all__ = ["COMMANDS", "parse", "settings_of", "sources_of", "whole_number"]
+__all__ = ["COMMANDS", "parse", "settings_of", "sources_of", "visible_secrets", "whole_number"]
 
 _TOP_HELP: Final = """\
 usage: penstock COMMAND [flags]
@@ -227,14 +227,31 @@ def settings_of(flags: argparse.Namespace) -> dict[str, Any]:
         if value is not None:
             given[row.name] = ",".join(value) if row.name in _COLUMN_LISTS else value
     options: dict[str, str] = {}
-    for pair in flags.kafka_options:
+    for number, pair in enumerate(flags.kafka_options, start=1):
         key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"-X {shown(pair)}: found no KEY=VALUE in it; write for example -X linger.ms=20")
+        if not equals or not key:  # not repeated: `-X sasl.password:…`
+            which = f"-X number {number}" if len(flags.kafka_options) > 1 else "-X"
+            raise ConfigError(f"{which}: found no KEY=VALUE in it; write for example -X linger.ms=20")
         if options.setdefault(key, value) != value:
             raise ConfigError(f"-X {key} is given twice, with two values; leave one of them out")
     given["kafka_options"] = options or None
     return given
+
+
+def visible_secrets(flags: argparse.Namespace) -> str | None:
+    """Return a warning about secrets that -X gives as they are: every user of the machine sees them; None without."""
+    from penstock.config.references import is_reference  # noqa: PLC0415 - as above
+    from penstock.config.secrets import is_secret  # noqa: PLC0415 - as above
+
+    pairs = (pair.partition("=") for pair in flags.kafka_options)
+    names = dict.fromkeys(name for name, _, value in pairs if is_secret(name) and not is_reference(value))
+    if not names:
+        return None
+    first = next(iter(names))
+    return (
+        f"-X {', '.join(names)}: what a command line holds is shown to everybody on this machine (ps); give a "
+        f"reference, -X '{first}=${{env:NAME}}', or put it into the file of --config"
+    )
 
 
 def sources_of(flags: argparse.Namespace) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, get_args
 
 import msgspec
@@ -16,11 +16,13 @@ import msgspec
 from penstock.config.connector import Connector, Given, read_connector
 from penstock.config.cores import usable_cores
 from penstock.config.formats import Format, read_format
-from penstock.config.kafka_options import KafkaOption, is_secret, read_options
+from penstock.config.kafka_options import KafkaOption, read_options, spelling
 from penstock.config.kafka_rules import settle
 from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
 from penstock.config.message import check_message
+from penstock.config.references import References, check_reference, is_reference
 from penstock.config.scope import check_scope
+from penstock.config.secrets import NOT_SHOWN, Redactor, is_secret
 from penstock.config.settings import (
     MAX_DEFAULT_WORKERS,
     Count,
@@ -50,11 +52,12 @@ _HEADER_BYTES: Final = 10  # two lengths, at most 5 bytes each
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole job, checked. Its repr shows no password, key, token or header value.
+    """A whole job, checked. Its repr shows no password, key, token or header value, nor what references gave.
 
     kafka     every librdkafka option that will be set, defaults included, by its usual name, as text
     writer    with `workers` settled: never None here
     warnings  sentences for the user, to be shown once
+    hidden    what references gave and nobody may see: each text, and the reference that is shown in its place
     """
 
     topic: str
@@ -69,6 +72,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_output_buffer_time_millis: int | None = None
     max_output_buffer_size_records: int = 10_000_000
     warnings: tuple[str, ...] = ()
+    hidden: dict[str, str] = {}
 
     @property
     def index_columns(self) -> tuple[str, tuple[str, ...]] | None:
@@ -102,9 +106,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return memory_shares(self.writer.memory_bytes, self.worker_count)
 
     def __repr__(self) -> str:
-        kafka = {name: "<not shown>" if is_secret(name) else value for name, value in self.kafka.items()}
+        kafka = {name: NOT_SHOWN if is_secret(name) else value for name, value in self.kafka.items()}
         headers = tuple((key, None if value is None else f"<{len(value)} bytes>") for key, value in self.headers)
-        return (
+        return Redactor.of(self).redact(
             f"Config(topic={self.topic!r}, kafka={kafka!r}, format={self.format!r}, writer={self.writer!r}, "
             f"headers={headers!r}, initialization_timeout_secs={self.initialization_timeout_secs!r}, "
             f"log_level={self.log_level!r}, index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "
@@ -151,16 +155,33 @@ def load(
     config         the connector's object: a mapping, JSON text, or the path of a file with it
     kafka_options  librdkafka's options by name, numbers and booleans too
     format         a name, or the format object (mapping or JSON text)
-    for_preview    nothing will be sent: message.max.bytes may be anything above 64, the topic may be left out
+    for_preview    nothing will be sent: message.max.bytes may be anything above 64, the topic may be left out, and no
+                   reference is read but those in topic, headers and format: a broker's secrets need not be there
     settings       names as in SETTINGS; None means not given; texts are taken for numbers, as flags give them
 
-    Raises ConfigError for the first thing that is wrong, naming the place, the value and what is allowed.
+    Raises ConfigError for the first thing that is wrong, naming the place, the value and what is allowed; where a
+    reference gave the value it is not shown, but the reference.
     """
+    references = References()
+    with references.unshown():
+        return _load(config, kafka_options, format, settings, references, for_preview=for_preview)
+
+
+def _load(
+    config: Mapping[str, Any] | str | bytes | os.PathLike[str] | None,
+    kafka_options: Mapping[str, object] | None,
+    format: str | Mapping[str, Any] | Format | None,  # noqa: A002 - the connector's word
+    settings: Mapping[str, object],
+    references: References,
+    *,
+    for_preview: bool,
+) -> Config:
     connector = read_connector(config) if config is not None else None
     given = _merge(connector, settings)
+    _read_references(given, connector, references, for_preview=for_preview)
     warnings = list(connector.warnings) if connector is not None else []
 
-    options = _read_options(connector, kafka_options, given, for_preview=for_preview)
+    options = _read_options(connector, kafka_options, given, references, for_preview=for_preview)
     writer = _writer(given, options.pop("partitioner", None))
     _check_roles(writer, given, warnings)
     output: dict[str, Any] = {name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given}
@@ -185,7 +206,7 @@ def load(
     if writer.topic_column is not None and writer.partition_column is None:
         kafka["partitioner"] = writer.partitioner  # the partitions of a row's own topic are librdkafka's to choose
     timeout = _optional(given, "initialization_timeout_secs")
-    form = read_format(format, connector.format if connector is not None else None)
+    form = read_format(format, connector.format if connector is not None else None, references)
     check_message(form, writer, given)
     check_scope(form, writer)
     return Config(
@@ -197,7 +218,8 @@ def load(
         initialization_timeout_secs=60 if timeout is None else timeout,
         log_level=log_level,
         **output,
-        warnings=(*warnings, *about_kafka),
+        warnings=tuple(map(references.redact, (*warnings, *about_kafka))),
+        hidden=references.hidden,
     )
 
 
@@ -225,6 +247,29 @@ def _merge(connector: Connector | None, settings: Mapping[str, object]) -> dict[
     return merged
 
 
+def _read_references(
+    given: dict[str, Given], connector: Connector | None, references: References, *, for_preview: bool
+) -> None:
+    """Put what references give in their places, in the transport's settings; elsewhere a text stands for itself."""
+    transport = None if connector is None else connector.options_where
+    for name, one in list(given.items()):
+        if name not in {"topic", "headers", "bootstrap_servers"} and one.where != f"{transport}.{name}":
+            continue
+        if for_preview and name not in {"topic", "headers"}:
+            found = [value for value in _listed(one.value) if is_reference(value)]
+            for reference in found:
+                check_reference(reference, one.where)
+            if found:
+                del given[name]
+            continue
+        value = references.read(one.value, one.where, public=name != "headers")
+        given[name] = Given(value, one.where, from_json=one.from_json)
+
+
+def _listed(value: object) -> Iterable[Any]:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
 def _hint(name: str) -> str:
     if f"format.{name}" in _MEMBERS:
         return f'; it is a member of format: {{"name": …, "config": {{"{name}": …}}}}'
@@ -238,19 +283,33 @@ def _hint(name: str) -> str:
 
 
 def _read_options(
-    connector: Connector | None, kafka_options: Mapping[str, object] | None, given: Mapping[str, Given], *,
-    for_preview: bool,
+    connector: Connector | None, kafka_options: Mapping[str, object] | None, given: Mapping[str, Given],
+    references: References, *, for_preview: bool,
 ) -> dict[str, KafkaOption]:  # fmt: skip
     unchecked = ("partitioner", "message.max.bytes") if for_preview else ("partitioner",)
     merged: dict[str, KafkaOption] = {}
+    if kafka_options is not None and not isinstance(kafka_options, Mapping):
+        raise ConfigError(f"kafka_options must map names to values, found {type(kafka_options).__name__}")
+    higher = {spelling(name) for name in kafka_options or () if isinstance(name, str)}
+
+    def shapes_messages(name: str) -> bool:
+        return not for_preview or name in unchecked
+
     if connector is not None:
         where = connector.options_where
-        merged.update(read_options(connector.options, where, settings=_NAMES, unchecked=unchecked))
+        merged.update(
+            read_options(
+                connector.options, where, settings=_NAMES, unchecked=unchecked, references=references,
+                reads=lambda name: shapes_messages(name) and name not in higher,
+            )
+        )  # fmt: skip
     if kafka_options is not None:
-        if not isinstance(kafka_options, Mapping):
-            raise ConfigError(f"kafka_options must map names to values, found {type(kafka_options).__name__}")
-        higher = read_options(kafka_options, "kafka_options or -X", settings=_NAMES, unchecked=unchecked)
-        merged.update(higher)
+        merged.update(
+            read_options(
+                kafka_options, "kafka_options or -X", settings=_NAMES, unchecked=unchecked, references=references,
+                reads=shapes_messages,
+            )
+        )  # fmt: skip
     servers = given.get("bootstrap_servers")
     if servers is not None:
         value = servers.value

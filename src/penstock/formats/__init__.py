@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from penstock.config import ArrowFormat, AvroFormat, CsvFormat, JsonFormat, ParquetFormat, ProtobufFormat, PythonFormat
+from penstock.config.secrets import Redactor
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def plan_form(context: Context) -> Form:
 def check_format(config: Config) -> None:
     """Refuse, before any process and without a schema, what the configured format cannot do: ConfigError."""
     if type(config.format) in _CHECKED:
-        import_module(f"penstock.formats.{_MODULES[type(config.format)]}").check(config)
+        with Redactor.of(config).errors():
+            import_module(f"penstock.formats.{_MODULES[type(config.format)]}").check(config)
 
 
 # Each module has plan(context) -> Form; imported when its format is first asked for.
