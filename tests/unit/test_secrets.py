@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
+import socket
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import penstock
-from penstock import control
+from penstock import control, worker
 from penstock.cli import main
 from penstock.config import FORMATS, load
 from penstock.config.kafka_options import KafkaOption, property_table
 from penstock.config.secrets import Redactor, is_secret
 from penstock.coordinator import Coordinator
 from penstock.errors import ConfigError, PenstockError
+from penstock.worker import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,3 +266,34 @@ def test_what_librdkafka_says_of_failures_has_no_secret() -> None:
     ack = control.Ack(0, [], [(-1, "_X", 1, 1, f"bad {MARKER}")], 0, (0, "a", MARKER))
     said = control.redacted(ack, Redactor({MARKER: "*"}).redact)
     assert (said.errors[0][4], said.failure) == ("bad *", (0, "a", "*"))
+
+
+class _Chatty:
+    """A producer that has logged 400 lines."""
+
+    def log(self) -> list[tuple[int, str, str]]:
+        lines, self.log = [(7, "FAC", "x" * 2000)] * 400, list  # type: ignore[method-assign,assignment]
+        return lines
+
+
+def test_lines_that_nobody_reads_are_counted() -> None:
+    """A coordinator that is late costs lines, never a wait; the next packet says how many."""
+    work = Work(control.Start(0, 1, "", [], ["t"], [], 1, 1, 1, 1, 1.0), 0, check_signals=False)
+    work._producer = _Chatty()  # type: ignore[assignment]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100_000)  # room for two packets of 64 lines or so
+        for message in work._log():
+            worker._send(work, theirs, message)
+        ours.setblocking(False)
+        counts = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                packet = control.decode_from_worker(ours.recv(1 << 20))
+                assert isinstance(packet, control.Log)
+                counts.append((len(packet.lines), packet.dropped))
+        assert counts[0] == (64, 0)
+        untold = [(len(packet.lines), packet.dropped) for packet in work._log()]
+        assert sum(lines + dropped for lines, dropped in counts + untold) == 400
+        assert sum(dropped for _, dropped in counts + untold) >= 64
+        assert list(work._log()) == []
