@@ -8,7 +8,9 @@
     table.py          the one table that flags, `penstock config` and the README are made from
     connector.py      the JSON object of Feldera's connector, taken apart
     values.py         what was given, turned into typed values
-    kafka_options.py  librdkafka's options: names, defaults with their reasons, secrets
+    references.py     values that stand in the environment or in files
+    secrets.py        which options are secret; taking secrets out of texts
+    kafka_options.py  librdkafka's options: names, defaults with their reasons
     kafka_rules.py    which of them exclude each other
     memory.py         memory_bytes and how it is shared out
     cores.py          how many cores there are to use

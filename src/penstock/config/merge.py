@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, get_args
 
 import msgspec
@@ -20,7 +20,7 @@ from penstock.config.kafka_options import KafkaOption, read_options, spelling
 from penstock.config.kafka_rules import settle
 from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
 from penstock.config.message import check_message
-from penstock.config.references import References, check_reference, is_reference
+from penstock.config.references import References, read_references
 from penstock.config.scope import check_scope
 from penstock.config.secrets import NOT_SHOWN, Redactor, is_secret
 from penstock.config.settings import (
@@ -178,7 +178,8 @@ def _load(
 ) -> Config:
     connector = read_connector(config) if config is not None else None
     given = _merge(connector, settings)
-    _read_references(given, connector, references, for_preview=for_preview)
+    transport = None if connector is None else connector.options_where
+    read_references(given, transport, references, for_preview=for_preview)
     warnings = list(connector.warnings) if connector is not None else []
 
     options = _read_options(connector, kafka_options, given, references, for_preview=for_preview)
@@ -245,29 +246,6 @@ def _merge(connector: Connector | None, settings: Mapping[str, object]) -> dict[
         if plain is not None:
             merged[name] = Given(plain, name)
     return merged
-
-
-def _read_references(
-    given: dict[str, Given], connector: Connector | None, references: References, *, for_preview: bool
-) -> None:
-    """Put what references give in their places, in the transport's settings; elsewhere a text stands for itself."""
-    transport = None if connector is None else connector.options_where
-    for name, one in list(given.items()):
-        if name not in {"topic", "headers", "bootstrap_servers"} and one.where != f"{transport}.{name}":
-            continue
-        if for_preview and name not in {"topic", "headers"}:
-            found = [value for value in _listed(one.value) if is_reference(value)]
-            for reference in found:
-                check_reference(reference, one.where)
-            if found:
-                del given[name]
-            continue
-        value = references.read(one.value, one.where, public=name != "headers")
-        given[name] = Given(value, one.where, from_json=one.from_json)
-
-
-def _listed(value: object) -> Iterable[Any]:
-    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _hint(name: str) -> str:

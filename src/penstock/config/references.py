@@ -19,11 +19,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from penstock.config.connector import Given
 from penstock.config.secrets import Redactor
 from penstock.errors import ConfigError, PenstockError
 from penstock.names import shown
 
-__all__ = ["References", "check_reference", "is_reference"]
+__all__ = ["References", "check_reference", "is_reference", "read_references"]
 
 _ENV: Final = "${env:"
 _FILE: Final = "${secret:"
@@ -77,6 +78,29 @@ class References:
         except PenstockError as error:
             Redactor(self._all).clean(error)
             raise
+
+
+def read_references(
+    given: dict[str, Given], transport: str | None, references: References, *, for_preview: bool
+) -> None:
+    """Put what references give in their places, in the transport's settings; elsewhere a text stands for itself.
+
+    transport    how the places of transport.config begin; None: there is no connector's object
+    for_preview  only topic and headers are in messages: of the others' references only the form is checked
+    """
+    for name, one in list(given.items()):
+        if name not in {"topic", "headers", "bootstrap_servers"} and one.where != f"{transport}.{name}":
+            continue
+        if not for_preview or name in {"topic", "headers"}:
+            value = references.read(one.value, one.where, public=name != "headers")
+            given[name] = Given(value, one.where, from_json=one.from_json)
+            continue
+        values = one.value if isinstance(one.value, (list, tuple)) else (one.value,)
+        found = [value for value in values if is_reference(value)]
+        for reference in found:
+            check_reference(reference, one.where)
+        if found:
+            del given[name]
 
 
 def is_reference(value: object) -> bool:
