@@ -25,7 +25,8 @@ from penstock.errors import ConfigError, PenstockError
 from penstock.worker import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 MARKER = "MARKER-7f3a-secret"
 ROWS = pa.table({"id": [1]})
@@ -192,7 +193,17 @@ def test_messages_of_start_and_token_hide_what_they_carry() -> None:
     assert MARKER not in repr(control.Token(MARKER, 1, extensions=[("a", MARKER)]))
 
 
-def test_a_literal_secret_on_the_command_line_is_warned_of(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """The log is afterwards as it was before main() set it up."""
+    log = logging.getLogger("penstock")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = before
+
+
+@pytest.mark.usefixtures("own_log")
+def test_a_literal_secret_on_the_command_line_is_warned_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """One warning names the options that others can read in `ps`; a reference is none, and neither is shown."""
     (tmp_path / "a.csv").write_text("id\n1\n")
     words = ["preview", str(tmp_path / "a.csv"), "-X", f"sasl.password={MARKER}", "-X", "ssl.key.password=${env:M}"]
