@@ -12,7 +12,12 @@ position is sent, and a long Ack is cut into parts. Workers send facts and never
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "Ack",
@@ -32,6 +37,7 @@ __all__ = [
     "decode_to_worker",
     "decode_token",
     "encode",
+    "redacted",
 ]
 
 # (topic, or "" for the writer's own, partition, messages, rows, bytes, first offset, last offset, unknown offsets)
@@ -59,6 +65,8 @@ class Token(msgspec.Struct, array_like=True):
 class Start(msgspec.Struct, array_like=True):
     """Everything a worker must know before its first row.
 
+    Secrets are in it, so its repr shows neither options nor headers.
+
     topics  those that must be there, `topic` first
     token   to log in with, until the next one comes; None: librdkafka needs none of ours
     """
@@ -75,6 +83,9 @@ class Start(msgspec.Struct, array_like=True):
     arena_bytes: int
     initialization_timeout_secs: float
     token: Token | None = None
+
+    def __repr__(self) -> str:
+        return f"<Start of worker {self.worker} for {', '.join(self.topics)}>"
 
 
 class LayoutPlace(msgspec.Struct, array_like=True, tag=1):
@@ -130,9 +141,10 @@ class Ack(msgspec.Struct, array_like=True, tag=4):
 
 
 class Log(msgspec.Struct, array_like=True, tag=5):
-    """Lines that librdkafka logged: (syslog level, facility, text)."""
+    """Lines that librdkafka logged: (syslog level, facility, text). dropped: how many more there were."""
 
     lines: list[tuple[int, str, str]]
+    dropped: int = 0
 
 
 class Failing(msgspec.Struct, array_like=True, tag=6):
@@ -150,3 +162,19 @@ encode = _encoder.encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
 decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
 decode_token = msgspec.msgpack.Decoder(Token).decode
+
+
+def redacted(message: FromWorker, redact: Callable[[str], str]) -> FromWorker:
+    """Return what a worker said with every text of librdkafka's, and of an encoder's, passed through `redact`."""
+    if isinstance(message, Log):
+        message.lines = [(level, facility, redact(text)) for level, facility, text in message.lines]
+    elif isinstance(message, (Refused, Failing)):
+        message.text = redact(message.text)
+    elif isinstance(message, Ack):
+        message.errors = [
+            (code, name, rows, sent, redact(example)) for code, name, rows, sent, example in message.errors
+        ]
+        if message.failure is not None:
+            row, column, text = message.failure
+            message.failure = (row, column, redact(text))
+    return message

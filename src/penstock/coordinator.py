@@ -35,6 +35,8 @@ from penstock.report import ErrorReport, PartitionReport, Report
 from penstock.tokens import open_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from penstock.config import Config
     from penstock.layout import Layout
     from penstock.source.batch import Origins
@@ -95,6 +97,7 @@ class Coordinator:
         self.arena = Arena(config.shares.arena_bytes)
         self.address = _core.address_of(self.arena.memory)
         self.workers = config.worker_count
+        self._redactor = config.redactor
         self._crew: Crew = ProcessCrew(self.workers, self.arena) if self.workers else LocalCrew(self.address)
         self._waiting: list[deque[int]] = [deque() for _ in range(max(self.workers, 1))]
         try:
@@ -147,8 +150,13 @@ class Coordinator:
                 raise InternalError(f"the workers were not ready after {config.initialization_timeout_secs + 10} s")
         self.partitions = min(ready.values())
 
-    def _hear(self, ready: dict[int, int], timeout: float) -> None:
+    def _receive(self, timeout: float) -> Iterator[tuple[int, control.FromWorker]]:
+        """Give what the workers said; the secrets are taken out of what librdkafka said to them."""
         for worker, message in self._crew.receive(timeout):
+            yield worker, control.redacted(message, self._redactor.redact)
+
+    def _hear(self, ready: dict[int, int], timeout: float) -> None:
+        for worker, message in self._receive(timeout):
             if isinstance(message, control.Ready):
                 ready[worker] = message.partitions
             elif isinstance(message, control.Refused):
@@ -242,10 +250,10 @@ class Coordinator:
 
     def poll(self, timeout: float) -> None:
         """Take the workers' answers, waiting up to timeout seconds for the first; keep the first failure."""
-        for worker, message in self._crew.receive(timeout):
+        for worker, message in self._receive(timeout):
             self._handle(worker, message)
         for worker, how in self._crew.dead():
-            for late_worker, message in self._crew.receive(0):  # what it had said before it ended
+            for late_worker, message in self._receive(0):  # what it had said before it ended
                 self._handle(late_worker, message)
             self._died(worker, how)
         now = time.monotonic()
@@ -259,7 +267,7 @@ class Coordinator:
         elif isinstance(message, control.PartialAck):
             self.ledger.acknowledge_part(message.chunk, message.partitions)
         elif isinstance(message, control.Log):
-            tell_log(message.lines, f"worker {worker}")
+            self._log_lines(worker, message)
         elif isinstance(message, control.Failing):
             kind = Fenced if message.code in _FENCED else DeliveryError
             self._fail(
@@ -267,6 +275,9 @@ class Coordinator:
                     f"{self.config.topic}: librdkafka cannot go on: {message.text} ({message.code})", code=message.code
                 )
             )
+
+    def _log_lines(self, worker: int, message: control.Log) -> None:
+        tell_log(message.lines, f"worker {worker}" if self.workers else "", message.dropped)
 
     def _acknowledge(self, ack: control.Ack) -> None:
         # The ledger first: a Ctrl-C in between then costs nothing but a place in an arena that is about to go.

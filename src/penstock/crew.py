@@ -226,7 +226,7 @@ class LocalCrew:
     def start(self, starts: list[control.Start]) -> None:
         """Connect; returns when the topic is known or refused."""
         self._work = Work(starts[0], self._address, check_signals=True)
-        self._said.append(self._work.begin())
+        self._said.extend(self._work.begin())
 
     def send(self, worker: int, message: control.ToWorker) -> bool:  # noqa: ARG002 - there is only one
         """Do it at once; False where that might mean to wait for the broker: the caller's time is not ours to spend."""

@@ -169,6 +169,7 @@ class Planner:
         self._workers = workers
         self._stream_id = secrets.randbelow(2**63 - 1)  # one for all schemas, and so for all workers
         self._plans: list[tuple[pa.Schema, Plan]] = []
+        self._redactor = config.redactor
 
     def plan(self, schema: pa.Schema, *, snapshot: bool = False) -> Plan:
         """Return the plan for this schema, the same one for an equal schema.
@@ -180,15 +181,16 @@ class Planner:
         for known, plan in self._plans:
             if plan.snapshot is snapshot and (known is schema or known.equals(schema, check_metadata=True)):
                 return plan
-        plan = Plan(
-            len(self._plans),
-            schema,
-            self._config,
-            self._partitions,
-            self._workers,
-            stream_id=self._stream_id,
-            snapshot=snapshot,
-            registry=self._registry,
-        )
+        with self._redactor.errors():
+            plan = Plan(
+                len(self._plans),
+                schema,
+                self._config,
+                self._partitions,
+                self._workers,
+                stream_id=self._stream_id,
+                snapshot=snapshot,
+                registry=self._registry,
+            )
         self._plans.insert(0, (schema, plan))
         return plan

@@ -11,10 +11,18 @@ if TYPE_CHECKING:
 __all__ = ["tell_log"]
 
 _log = logging.getLogger("penstock.librdkafka")
-_LEVELS: Final = {0: 50, 1: 50, 2: 50, 3: 40, 4: 30, 5: 20, 6: 20, 7: 10}  # syslog's to Python's
+_LEVELS: Final = {0: 40, 1: 40, 2: 40, 3: 40, 4: 30, 5: 20, 6: 20, 7: 10}  # syslog's to Python's, as in the connector
 
 
-def tell_log(lines: Iterable[tuple[int, str, str]], who: str) -> None:
-    """Log lines of librdkafka, each (syslog level, facility, text); who: whose client said them."""
+def tell_log(lines: Iterable[tuple[int, str, str]], who: str, dropped: int = 0) -> None:
+    """Log lines of librdkafka, without secrets already.
+
+    lines    (syslog level, facility, text)
+    who      whose client said them; empty for the caller's own
+    dropped  how many more there were
+    """
+    origin = f"{who}: " if who else ""
     for level, facility, text in lines:
-        _log.log(_LEVELS.get(level, 20), "%s: %s: %s", who, facility, text)
+        _log.log(_LEVELS.get(level, 20), "%s%s: %s", origin, facility, text)
+    if dropped:
+        _log.warning("%s%d lines were dropped, since more were logged than this process could take", origin, dropped)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from penstock.config import AvroFormat, ProtobufFormat
+from penstock.config.secrets import NOT_SHOWN, Redactor
 from penstock.errors import ConfigError, ConnectError, SchemaError
 
 if TYPE_CHECKING:
@@ -67,15 +68,16 @@ def open_registry(config: Config, *, register: bool = True) -> Registry | None:
     form = config.format
     if not isinstance(form, RegistryFormat):
         return None
-    _check_members(form, config.writer)
-    if not form.registry_urls:
-        return None
-    return Registry(
-        form,
-        register=register,
-        auto_register=config.writer.auto_register,
-        check_compatibility=config.writer.check_compatibility,
-    )
+    with config.redactor.errors():
+        _check_members(form, config.writer)
+        if not form.registry_urls:
+            return None
+        return Registry(
+            form,
+            register=register,
+            auto_register=config.writer.auto_register,
+            check_compatibility=config.writer.check_compatibility,
+        )
 
 
 class Registry:
@@ -99,6 +101,7 @@ class Registry:
         self._check_compatibility = check_compatibility
         self._transport = transport
         self._known: dict[tuple[str, str, str], int] = {}
+        self._redactor = Redactor(dict.fromkeys(form.secrets(), NOT_SHOWN))
         _import_httpx()
         for url in form.registry_urls:
             _check_url(url)
@@ -240,13 +243,7 @@ class Registry:
 
     def _clean(self, said: str) -> str:
         """Return what somebody else said, without our secrets, cut to a length that one may read."""
-        form = self._form
-        secrets = [form.registry_password, form.registry_authorization_token, *form.registry_headers.values()]
-        for address in (*form.registry_urls, *filter(None, [form.registry_proxy])):
-            secrets += [address if "@" in address else None, urlsplit(address).password]
-        for secret in sorted(filter(None, secrets), key=len, reverse=True):
-            said = said.replace(secret, "<not shown>")
-        return " ".join(said.split())[:_LONGEST_SAID]
+        return " ".join(self._redactor.redact(said).split())[:_LONGEST_SAID]
 
 
 def _check_members(form: RegistryFormat, writer: WriterConfig) -> None:

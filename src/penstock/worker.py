@@ -52,16 +52,23 @@ class Work:
         self._producer: _core.Producer | None = None
         self._check_signals = check_signals
         self._failing = False
+        self.dropped = 0  # lines of the log that nobody has read
 
-    def begin(self, made: Callable[[], None] | None = None) -> control.Ready | control.Refused:
-        """Create the producer and connect it; `made` is called in between."""
+    def begin(self, made: Callable[[], None] | None = None) -> Iterator[control.FromWorker]:
+        """Create the producer and connect it; `made` is called in between.
+
+        What was logged comes first, then Ready or Refused.
+        """
         producer = make_producer(self._start, check_signals=self._check_signals)
         if isinstance(producer, control.Refused):
-            return producer
+            yield producer
+            return
         self._producer = producer
         if made is not None:
             made()
-        return connect(producer, self._start)
+        answer = connect(producer, self._start)
+        yield from self._log()
+        yield answer
 
     @property
     def producer(self) -> _core.Producer:
@@ -100,13 +107,17 @@ class Work:
                 yield control.PartialAck(chunk, rest[:_PARTITIONS_PER_PACKET])
                 rest = rest[_PARTITIONS_PER_PACKET:]
             yield control.Ack(chunk, rest, errors, null_keys, failure)
-        lines = self.producer.log()
-        for first in range(0, len(lines), _LINES_PER_PACKET):
-            yield control.Log(lines[first : first + _LINES_PER_PACKET])
+        yield from self._log()
         fatal = self.producer.fatal()
         if fatal is not None and not self._failing:
             self._failing = True
             yield control.Failing(_core.error_name(fatal[0]), fatal[1])
+
+    def _log(self) -> Iterator[control.Log]:
+        lines = self.producer.log()
+        for first in range(0, max(len(lines), min(self.dropped, 1)), _LINES_PER_PACKET):
+            dropped, self.dropped = self.dropped, 0
+            yield control.Log(lines[first : first + _LINES_PER_PACKET], dropped)
 
     def close(self) -> None:
         """Let the producer go; what it still had is given up."""
@@ -126,11 +137,12 @@ def main(socket_fd: int, arena_fd: int, tokens_fd: int | None = None) -> None:
     _watch_parent(start.parent_pid, socket_fd)
     memory = mmap.mmap(arena_fd, start.arena_bytes)
     work = Work(start, _core.address_of(memory), check_signals=False)
-    answer = work.begin(None if tokens_fd is None else lambda: _take_tokens(work, tokens_fd, channel))
-    channel.send(control.encode(answer))
-    if isinstance(answer, control.Ready):
-        with contextlib.suppress(ConnectionError):  # the coordinator let go of us
-            _serve(work, channel)
+    made = None if tokens_fd is None else lambda: _take_tokens(work, tokens_fd, channel)
+    with contextlib.suppress(ConnectionError):  # the coordinator let go of us
+        for message in work.begin(made):
+            _send(work, channel, message)
+            if isinstance(message, control.Ready):
+                _serve(work, channel)
     # librdkafka is given up with its threads: whatever it still had was given up before, or is nobody's any more.
     os._exit(0)
 
@@ -170,7 +182,7 @@ def _serve(work: Work, channel: socket.socket) -> None:
         if events in ready:
             os.read(events, 8)
         # Reports before the next chunk: what they free may be what the coordinator waits for.
-        _send(work, channel)
+        _send_results(work, channel)
         if channel.fileno() in ready:
             packet = channel.recv(1 << 20)
             if not packet:
@@ -178,14 +190,20 @@ def _serve(work: Work, channel: socket.socket) -> None:
             message = control.decode_to_worker(packet)
             stopping = stopping or isinstance(message, control.Stop)
             work.take(message)
-            _send(work, channel)
-    _send(work, channel)
+            _send_results(work, channel)
+    _send_results(work, channel)
 
 
-def _send(work: Work, channel: socket.socket) -> None:
+def _send_results(work: Work, channel: socket.socket) -> None:
     for message in work.results(0):
-        if isinstance(message, control.Log):
-            with contextlib.suppress(BlockingIOError):  # a log that nobody reads must not stop the deliveries
-                channel.send(control.encode(message), socket.MSG_DONTWAIT)
-        else:
-            channel.send(control.encode(message))
+        _send(work, channel, message)
+
+
+def _send(work: Work, channel: socket.socket, message: control.FromWorker) -> None:
+    if not isinstance(message, control.Log):
+        channel.send(control.encode(message))
+        return
+    try:
+        channel.send(control.encode(message), socket.MSG_DONTWAIT)
+    except BlockingIOError:  # a log that nobody reads must not stop the deliveries; the next one tells of it
+        work.dropped += message.dropped + len(message.lines)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from penstock.config import kafka_options, load
-from penstock.config.kafka_options import is_secret, parse_table, property_table, read_options, spelling
+from penstock.config.kafka_options import parse_table, property_table, read_options, spelling
+from penstock.config.secrets import is_secret
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -215,8 +216,8 @@ def test_values_are_passed_on_in_plain_form(name: str, value: object, text: str)
         ("client.id", {"a": 1}, ["client.id", "dict"]),
         ("client.id", None, ["client.id", "NoneType", "leave it out"]),
         ("delivery.report.only.error", "1", ["delivery.report.only.error", "receipt"]),
-        ("sasl.username", "${env:USER}", ["sasl.username", "does not resolve references"]),
-        ("sasl.password", "${secret:kubernetes:a/b}", ["sasl.password", "does not resolve references"]),
+        ("sasl.username", "${env:NO-NAME}", ["sasl.username", "${env:NO-NAME}", "names no variable"]),
+        ("sasl.password", "${secret:kubernetes:a/b}", ["sasl.password: ${secret:kubernetes:a/b}", "does not exist"]),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_by_the_name_that_was_given(name: str, value: object, words: list[str]) -> None:

@@ -105,6 +105,7 @@ def _write(flags: argparse.Namespace) -> None:
     loaded = config.load(flags.config, **flag_reader.settings_of(flags))
     sources = flag_reader.sources_of(flags)
     _show_log(debug=loaded.log_level == "debug")
+    flag_reader.warn_of_visible_secrets(flags)
     config.log_warnings(loaded)
 
     from penstock.source import open_source  # noqa: PLC0415 - 0.35 s for pyarrow
@@ -133,6 +134,7 @@ def _preview(flags: argparse.Namespace) -> None:
     from penstock.messages import preview  # noqa: PLC0415 - 0.35 s for pyarrow
 
     _show_log(debug=flags.log_level == "debug")
+    flag_reader.warn_of_visible_secrets(flags)
     messages = preview(
         sources,
         config=flags.config,
@@ -153,6 +155,7 @@ def _check(flags: argparse.Namespace) -> None:
     from penstock.check import Finding, check  # noqa: PLC0415 - as above
 
     _show_log(debug=flags.log_level == "debug")
+    flag_reader.warn_of_visible_secrets(flags)
     findings: list[Finding] = []
 
     def show(finding: Finding) -> None:

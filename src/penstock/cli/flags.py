@@ -9,14 +9,14 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from penstock.cli.output import width
+from penstock.cli.output import say, width
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
 if TYPE_CHECKING:
     from penstock.config import Setting
 
-__all__ = ["COMMANDS", "parse", "settings_of", "sources_of", "whole_number"]
+__all__ = ["COMMANDS", "parse", "settings_of", "sources_of", "warn_of_visible_secrets", "whole_number"]
 
 _TOP_HELP: Final = """\
 usage: penstock COMMAND [flags]
@@ -240,15 +240,30 @@ def settings_of(flags: argparse.Namespace) -> dict[str, Any]:
         if value is not None:
             given[row.name] = ",".join(value) if row.name in _COLUMN_LISTS else value
     options: dict[str, str] = {}
-    for pair in flags.kafka_options:
+    for number, pair in enumerate(flags.kafka_options, start=1):
         key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"-X {shown(pair)}: found no KEY=VALUE in it; write for example -X linger.ms=20")
+        if not equals or not key:  # not repeated: `-X sasl.password:…`
+            which = f"-X number {number}" if len(flags.kafka_options) > 1 else "-X"
+            raise ConfigError(f"{which}: found no KEY=VALUE in it; write for example -X linger.ms=20")
         if options.setdefault(key, value) != value:
             raise ConfigError(f"-X {key} is given twice, with two values; leave one of them out")
     given["kafka_options"] = options or None
     given["connector"] = flags.connector
     return given
+
+
+def warn_of_visible_secrets(flags: argparse.Namespace) -> None:
+    """Say which secrets -X gives as they are: every user of the machine sees them."""
+    from penstock.config.references import is_reference  # noqa: PLC0415 - as above
+    from penstock.config.secrets import is_secret  # noqa: PLC0415 - as above
+
+    pairs = (pair.partition("=") for pair in flags.kafka_options)
+    names = dict.fromkeys(name for name, _, value in pairs if is_secret(name) and not is_reference(value))
+    if names:
+        say(
+            f"warning: -X {', '.join(names)}: what a command line holds is shown to everybody on this machine (ps); "
+            f"give a reference, -X '{next(iter(names))}=${{env:NAME}}', or put it into the file of --config"
+        )
 
 
 def sources_of(flags: argparse.Namespace) -> list[str]:

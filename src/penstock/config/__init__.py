@@ -9,7 +9,9 @@
     document.py       JSON, SQL, TOML (properties.py: .properties): what holds a connector, as one tree
     connector.py      the object of Feldera's connector, taken apart
     values.py         what was given, turned into typed values
-    kafka_options.py  librdkafka's options: names, defaults with their reasons, secrets
+    references.py     values that stand in the environment or in files
+    secrets.py        which options are secret; taking secrets out of texts
+    kafka_options.py  librdkafka's options: names, defaults with their reasons
     java_options.py   the spellings of Java's clients among them, translated; jaas.py: the text of sasl.jaas.config
     kafka_rules.py    which of them exclude each other
     tls.py            certificates and keys, put right and checked: pem.py their text, certificates.py their content
@@ -32,9 +34,10 @@ from penstock.config.formats import (
     ProtobufFormat,
     PythonFormat,
 )
+from penstock.config.job import FRAMING_BYTES, Config
 from penstock.config.kafka_options import KAFKA_DEFAULTS, KafkaDefault
 from penstock.config.memory import MemoryShares, memory_shares, parse_bytes
-from penstock.config.merge import FRAMING_BYTES, Config, load, log_warnings
+from penstock.config.merge import load, log_warnings
 from penstock.config.settings import Relation, WriterConfig
 from penstock.config.table import SETTINGS, THEMES, Setting
 

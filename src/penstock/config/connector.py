@@ -22,7 +22,7 @@ from penstock.config.document import ConfigSource, Document, read_document
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
-__all__ = ["NO_MEANING", "TRANSPORT_FIELDS", "Connector", "Given", "json_kind", "read_connector"]
+__all__ = ["NO_MEANING", "TRANSPORT_FIELDS", "Connector", "Given", "found", "json_kind", "read_connector"]
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -200,6 +200,11 @@ def _absent(value: object) -> object:
     return {} if value is None else value
 
 
+def found(value: object) -> str:
+    """Return a value as an error shows it; of one with members only what it is: a secret may be among them."""
+    return json_kind(value) if isinstance(value, (Mapping, list, tuple)) else shown(value)
+
+
 def json_kind(value: object) -> str:
     """Return JSON's word for the type of a value, never the value: it may be a secret in the wrong place."""
     kinds: dict[type, str] = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "an array",
@@ -243,7 +248,7 @@ def _check_transport(transport: Mapping[str, Any], origin: str) -> None:
             raise ConfigError(f'{origin}: transport has no member "{name}"{hint}')
     name = transport.get("name", "kafka_output")
     if name != "kafka_output":
-        raise ConfigError(f'{origin}: transport.name is {shown(name)}; penstock writes "kafka_output" only')
+        raise ConfigError(f'{origin}: transport.name is {found(name)}; penstock writes "kafka_output" only')
 
 
 def _check_exactly_once(value: object, where: str, warnings: list[str]) -> None:

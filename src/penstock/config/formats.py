@@ -6,16 +6,20 @@ What is penstock's own about a format is a setting of `writer` (settings.py), so
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
+from urllib.parse import unquote
 
 import msgspec
 
 from penstock.config.connector import Given
 from penstock.config.document import parse_json
 from penstock.config.settings import Count, WriterConfig
-from penstock.config.values import read_columns, read_value
+from penstock.config.values import choices, read_columns, read_value
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
+
+if TYPE_CHECKING:
+    from penstock.config.references import References
 
 __all__ = [
     "FORMATS",
@@ -27,6 +31,7 @@ __all__ = [
     "ParquetFormat",
     "ProtobufFormat",
     "PythonFormat",
+    "RegistryFormat",
     "read_format",
 ]
 
@@ -39,7 +44,22 @@ JsonFlavor = Literal[
 SubjectNameStrategy = Literal["topic_name", "record_name", "topic_record_name"]
 
 
-class JsonFormat(msgspec.Struct, frozen=True, tag_field="name", tag="json"):
+class _Members(msgspec.Struct, frozen=True, kw_only=True):
+    """What all formats have. referenced: names of the members that came from references, which no repr shows."""
+
+    referenced: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = []
+        for field in msgspec.structs.fields(self):
+            value = getattr(self, field.name)
+            secret = field.name in self.referenced or (field.name in _SECRET_MEMBERS and value)
+            if field.name != "referenced":
+                parts.append(f"{field.name}={'<not shown>' if secret else repr(value)}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+class JsonFormat(_Members, frozen=True, tag_field="name", tag="json"):
     """JSON events, packed many to a message unless a key is given."""
 
     update_format: JsonUpdateFormat = "insert_delete"
@@ -49,14 +69,14 @@ class JsonFormat(msgspec.Struct, frozen=True, tag_field="name", tag="json"):
     key_fields: tuple[str, ...] | None = None
 
 
-class CsvFormat(msgspec.Struct, frozen=True, tag_field="name", tag="csv"):
+class CsvFormat(_Members, frozen=True, tag_field="name", tag="csv"):
     """Lines of CSV, packed many to a message; the last column is the weight."""
 
     delimiter: str = ","
     buffer_size_records: Count = 10000
 
 
-class RegistryFormat(msgspec.Struct, frozen=True, kw_only=True):
+class RegistryFormat(_Members, frozen=True, kw_only=True):
     """What formats with a schema registry have in common."""
 
     subject_name_strategy: SubjectNameStrategy | None = None
@@ -69,14 +89,15 @@ class RegistryFormat(msgspec.Struct, frozen=True, kw_only=True):
     registry_password: str | None = None
     registry_authorization_token: str | None = None
 
-    def __repr__(self) -> str:
-        parts = []
-        for field in msgspec.structs.fields(self):
-            value = getattr(self, field.name)
-            if field.name in _SECRET_MEMBERS and value:
-                value = "<not shown>"
-            parts.append(f"{field.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(parts)})"
+    def secrets(self) -> list[str]:
+        """Return what must not be shown: the password and the token, headers' values, users of addresses."""
+        found = [self.registry_password, self.registry_authorization_token, *self.registry_headers.values()]
+        for address in (*self.registry_urls, self.registry_proxy or ""):
+            user, at, _ = address.rpartition("@")
+            if at:
+                password = user.rpartition("//")[2].partition(":")[2]
+                found += [address, password, unquote(password)]
+        return [one for one in found if one]
 
 
 _SECRET_MEMBERS: Final = {"registry_headers", "registry_proxy", "registry_password", "registry_authorization_token",
@@ -93,22 +114,20 @@ class AvroFormat(RegistryFormat, frozen=True, kw_only=True, tag_field="name", ta
     namespace: str | None = None
     threads: Annotated[int, msgspec.Meta(ge=1)] = 4
 
-    __repr__ = RegistryFormat.__repr__
 
-
-class ParquetFormat(msgspec.Struct, frozen=True, tag_field="name", tag="parquet"):
+class ParquetFormat(_Members, frozen=True, tag_field="name", tag="parquet"):
     """One whole Parquet file a message."""
 
     buffer_size_records: Count = 100000
 
 
-class ArrowFormat(msgspec.Struct, frozen=True, tag_field="name", tag="arrow"):
+class ArrowFormat(_Members, frozen=True, tag_field="name", tag="arrow"):
     """One Arrow IPC stream a message."""
 
     buffer_size_records: Count = 100000
 
 
-class PythonFormat(msgspec.Struct, frozen=True, tag_field="name", tag="python"):
+class PythonFormat(_Members, frozen=True, tag_field="name", tag="python"):
     """Messages made by a function of the user's, called in the workers: "module:function"."""
 
     encoder: str
@@ -120,8 +139,6 @@ class ProtobufFormat(RegistryFormat, frozen=True, kw_only=True, tag_field="name"
     message: str | None = None
     package: str | None = None
     descriptor_set: str | None = None
-
-    __repr__ = RegistryFormat.__repr__
 
 
 Format = JsonFormat | CsvFormat | AvroFormat | ParquetFormat | ArrowFormat | PythonFormat | ProtobufFormat
@@ -141,11 +158,12 @@ _FOR_INPUT: Final = {
 }
 
 
-def read_format(keyword: object, lower: Given | None) -> Format:
+def read_format(keyword: object, lower: Given | None, references: References) -> Format:
     """Return the format: the keyword's or, without one, the connector's, else JSON as it is by default.
 
     keyword  None, a name, the format object (mapping or JSON text), or one of the structs
     lower    the connector's `format` member; a bare name in `keyword` that is the same keeps its members
+    references  read those among the members
 
     Raises ConfigError for a format or a member that does not exist, or whose value it cannot have.
     """
@@ -163,13 +181,16 @@ def read_format(keyword: object, lower: Given | None) -> Format:
     if name not in FORMATS:
         hint = _owner(name) or did_you_mean(name, FORMATS) or f"; the formats are {', '.join(FORMATS)}"
         raise ConfigError(f"{where}: there is no format {shown(name)}{hint}")
-    return _plain(FORMATS[name](**_members(name, members, where, from_json=from_json)))
+    return _plain(FORMATS[name](**_members(name, members, where, references, from_json=from_json)))
 
 
-def _members(name: str, members: Mapping[str, Any], where: str, *, from_json: bool) -> dict[str, Any]:
+def _members(
+    name: str, members: Mapping[str, Any], where: str, references: References, *, from_json: bool
+) -> dict[str, Any]:
     kind = FORMATS[name]
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    values = {}
+    fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name != "referenced"}
+    values: dict[str, Any] = {}
+    referenced = []
     for member, value in members.items():
         if member in _FOR_INPUT.get(name, ()):
             continue
@@ -180,11 +201,15 @@ def _members(name: str, members: Mapping[str, Any], where: str, *, from_json: bo
             secret = member in _SECRET_MEMBERS
             kind_of = fields[member].type
             is_list = member == "key_fields" or (member == "registry_urls" and not from_json)
+            read = references.read(value, given.where, public=bool(choices(kind_of)))
+            if read != value:
+                referenced.append(member)
+                given = Given(read, given.where, from_json=from_json)
             values[member] = read_columns(given) if is_list else read_value(given, kind_of, secret=secret)
     for field in fields.values():
         if field.required and field.name not in values:
             raise ConfigError(f"{where}.config.{field.name} is missing; format {name} needs it")
-    return values
+    return {**values, "referenced": tuple(referenced)}
 
 
 def _owner(name: str) -> str:

@@ -8,13 +8,14 @@ value that is a reference is looked into: references are resolved later.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from penstock.config.connector import Given, json_kind
 from penstock.config.jaas import parse_jaas
-from penstock.config.kafka_options import is_secret, spelling
+from penstock.config.kafka_options import spelling
+from penstock.config.references import is_reference
+from penstock.config.secrets import is_secret
 from penstock.errors import ConfigError
 from penstock.names import shown
 
@@ -119,7 +120,6 @@ _LOGINS: Final = {
 }
 _AWS_UNNEEDED: Final = ("awsDebugCreds", "awsRoleSessionName", "awsMaxRetries", "awsMaxBackOffTimeMs", "awsStsRegion")
 _MSK: Final = "software.amazon.msk.auth.iam."
-_REFERENCE: Final = re.compile(r"\$\{(?:secret|env):.*\}", re.DOTALL)
 
 
 def translate(options: Mapping[str, object], where: str) -> Translation:
@@ -203,7 +203,7 @@ def _sizes(java: _Java) -> None:
     if size is None:
         return
     ours = "queue.buffering.max.kbytes"
-    if _is_reference(size):
+    if is_reference(size):
         raise java.error("buffer.memory", f" counts bytes and cannot be a reference; give {ours} instead")
     text = str(size)
     java.put(ours, str(max(1, int(text) // 1024)) if text.isascii() and text.isdigit() else size, "buffer.memory")
@@ -299,7 +299,7 @@ def _store_kind(kind: object, location: object) -> str | None:
 
 
 def _file(location: object) -> str:
-    return "FILE" if _is_reference(location) else shlex.quote(str(location))
+    return "FILE" if is_reference(location) else shlex.quote(str(location))
 
 
 def _mechanism(java: _Java) -> None:
@@ -324,7 +324,7 @@ def _mechanism(java: _Java) -> None:
                 "function that makes tokens, by the setting oauth_cb"
             )  # fmt: skip
     kinit = java.get("sasl.kerberos.kinit.cmd")
-    if isinstance(kinit, str) and kinit and not kinit.strip().count(" ") and not _is_reference(kinit):
+    if isinstance(kinit, str) and kinit and not kinit.strip().count(" ") and not is_reference(kinit):
         java.take("sasl.kerberos.kinit.cmd")  # the program alone; librdkafka's default calls it with keytab and all
         java.note("sasl.kerberos.kinit.cmd", "is not needed: kinit is called with the options that it needs")
 
@@ -336,7 +336,7 @@ def _login(java: _Java) -> None:
         return
     if not isinstance(text, str):
         raise java.error(name, f" must be a text, found {json_kind(text)}")
-    if _is_reference(text):
+    if is_reference(text):
         raise java.error(name, " cannot be a reference; give sasl.username and sasl.password, and these as references")
     module, options = parse_jaas(text, f"{java.where}: {name}")
     simple = module.rpartition(".")[2]
@@ -392,7 +392,3 @@ def _aws(java: _Java, options: dict[str, str], *, msk: bool) -> None:
                 f": {option} has no counterpart; give credentials and roles by the environment or by a profile in "
                 "~/.aws/config",
             )
-
-
-def _is_reference(value: object) -> bool:
-    return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None

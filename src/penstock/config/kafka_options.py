@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from penstock.config.references import References, check_reference, is_reference
+from penstock.config.secrets import NOT_SHOWN, is_secret
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 __all__ = [
     "KAFKA_DEFAULTS",
     "KafkaDefault",
     "KafkaOption",
-    "is_secret",
     "librdkafka_path",
     "load_librdkafka",
     "parse_table",
@@ -142,8 +143,6 @@ _RANGE: Final = re.compile(r"(-?\d+) \.\. (-?\d+)")
 _FRACTIONS_ALLOWED: Final = frozenset({"linger.ms"})  # the only one that librdkafka keeps as a float
 _TRUE: Final = frozenset({"true", "t", "1"})  # what librdkafka takes for a boolean, in any case
 _FALSE: Final = frozenset({"false", "f", "0"})
-_SECRET: Final = re.compile(r"password|passphrase|pem|secret|token|jaas|private\.key|oauthbearer\.config|^ssl_key$")
-_REFERENCE: Final = re.compile(r"\$\{(?:secret|env):.*\}", re.DOTALL)
 
 
 class KafkaProperty(NamedTuple):
@@ -157,15 +156,19 @@ class KafkaProperty(NamedTuple):
 
 
 class KafkaOption(msgspec.Struct, frozen=True):
-    """An option as somebody gave it: its name as they spelt it, its value as text, and where they wrote it."""
+    """An option as somebody gave it: its name as they spelt it, its value as text, and where they wrote it.
+
+    reference  what they wrote, where the value stands elsewhere; it is shown in the value's place
+    """
 
     name: str
     value: str
     where: str
+    reference: str | None = None
 
     def __str__(self) -> str:
-        """Return `acks=1 (kafka_options)`, without the value where it is a secret."""
-        value = "<not shown>" if is_secret(self.name) else shown(self.value).strip('"')
+        """Return `acks=1 (kafka_options)`, without the value where it is a secret or came from a reference."""
+        value = self.reference or (NOT_SHOWN if is_secret(self.name) else shown(self.value).strip('"'))
         return f"{self.name}={value} ({self.where})"
 
     def __repr__(self) -> str:
@@ -175,11 +178,6 @@ class KafkaOption(msgspec.Struct, frozen=True):
 def spelling(name: str) -> str:
     """Return the one spelling of an option that Config.kafka uses: `acks` for `request.required.acks`."""
     return _SPELLINGS.get(name, name)
-
-
-def is_secret(name: str) -> bool:
-    """Tell whether this option's value must never be shown: passwords, keys, certificates, tokens."""
-    return _SECRET.search(name.lower()) is not None
 
 
 def librdkafka_path() -> str:
@@ -250,6 +248,8 @@ def read_options(
     given_as: Mapping[str, str] = MappingProxyType({}),
     settings: Collection[str] = (),
     unchecked: Collection[str] = (),
+    references: References | None = None,
+    reads: Callable[[str], bool] = lambda _: True,
 ) -> dict[str, KafkaOption]:
     """Check the options of one place, each by itself, and return them by their spelling.
 
@@ -258,17 +258,28 @@ def read_options(
     given_as   the names that options were given by, where they are others: those of Java's clients
     settings   names of penstock's settings: given here by mistake, the error says so
     unchecked  spellings whose range the caller checks instead of librdkafka
+    references what reads references; it remembers what they gave
+    reads      told a spelling, whether a reference in its place is needed; if not, only its form is checked, and the
+               option is left out
 
     Options for consumers are checked and then left out: they do nothing in a producer, and librdkafka would log a
     warning for each. Raises ConfigError for the first wrong one; values of secrets are never in its text.
     Source: the names and ranges are those of the loaded librdkafka, rd_kafka_conf_properties_show.
     """
     read: dict[str, KafkaOption] = {}
-    for name, value in options.items():
+    references = references or References()
+    for name, given in options.items():
         _check_name(name, where, settings)
         same = spelling(name)
         place = f"{where}: {given_as[name]}" if name in given_as else where
-        option = _check_value(KafkaOption(name, _text(name, value, place), place), asked=same not in unchecked)
+        value, reference = given, None
+        if isinstance(given, str) and is_reference(given):
+            if not reads(same):
+                check_reference(given, f"{where}: {name}")
+                continue
+            value, reference = references.read(given, f"{where}: {name}", public=_is_public(name)), given
+        option = KafkaOption(name, _text(name, value, place), place, reference)
+        option = _check_value(option, asked=same not in unchecked)
         twin = read.get(same)
         if twin is not None and twin.value != option.value:
             raise ConfigError(f"{where}: {_pair(twin, option)} are one option with two values; give one of them")
@@ -314,10 +325,6 @@ def _text(name: str, value: object, where: str) -> str:
         )
     if "\0" in value:
         raise ConfigError(f"{where}: {name} contains a zero byte, where librdkafka would end the value; remove it")
-    if _REFERENCE.fullmatch(value):
-        raise ConfigError(
-            f"{where}: {name} is a reference, and this version does not resolve references; give the value itself"
-        )
     return value
 
 
@@ -330,9 +337,11 @@ def _check_value(option: KafkaOption, *, asked: bool) -> KafkaOption:
     if said is None:
         if spelling(option.name) == "delivery.report.only.error" and value == "true":
             raise ConfigError(f"{option}: penstock counts every delivery report to make the receipt; leave it out")
-        return KafkaOption(option.name, value, option.where)
+        return msgspec.structs.replace(option, value=value)
     if is_secret(option.name):  # librdkafka repeats the value in its text
         raise ConfigError(f"{option}: librdkafka refuses its value")
+    if option.reference is not None:  # likewise
+        raise ConfigError(f"{option}: librdkafka refuses its value{f'; allowed: {allowed}' if allowed else ''}")
     allowed_text = f"; allowed: {allowed}" if allowed and not _RANGE.fullmatch(allowed) else ""
     raise ConfigError(f"{option}: librdkafka says: {said}{allowed_text}")
 
@@ -353,12 +362,18 @@ def _plain(option: KafkaOption, allowed: str) -> str:
     return option.value
 
 
+def _is_public(name: str) -> bool:
+    """Tell whether everybody may see what the option is: addresses of brokers, numbers and words of lists."""
+    row = property_table().get(name)
+    return spelling(name) == "bootstrap.servers" or (row is not None and bool(row.allowed))
+
+
 def _is_consumers(name: str) -> bool:
     row = property_table().get(name)
     return row is not None and row.scope == "C"
 
 
 def _pair(one: KafkaOption, other: KafkaOption) -> str:
-    if is_secret(one.name):
+    if is_secret(one.name) or one.reference is not None or other.reference is not None:
         return f"{one.name} and {other.name}"
     return f"{one.name}={shown(one.value)} and {other.name}={shown(other.value)}"

@@ -1,6 +1,6 @@
-"""merge: what was given in all places becomes one frozen Config, or a ConfigError for the first thing that is wrong.
+"""merge: what was given in all places (places.py) and the defaults become one frozen Config (job.py).
 
-Keywords and flags, then `kafka_options` / -X, then the connector's object, then defaults: what comes first wins.
+Or a ConfigError for the first thing that is wrong.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import msgspec
 
@@ -17,12 +16,13 @@ from penstock.config.connector import Connector, Given, read_connector
 from penstock.config.cores import usable_cores
 from penstock.config.document import ConfigSource  # noqa: TC001 - get_type_hints may ask
 from penstock.config.formats import Format, read_format
-from penstock.config.java_options import translate
-from penstock.config.kafka_options import KafkaOption, is_secret, read_options
+from penstock.config.job import FRAMING_BYTES, Config, find_index
 from penstock.config.kafka_rules import settle
-from penstock.config.login import TokenSource, settle_login
-from penstock.config.memory import MIN_WORKER_BYTES, MemoryShares, memory_shares, workers_text
+from penstock.config.login import settle_login
+from penstock.config.memory import MIN_WORKER_BYTES, memory_shares, workers_text
 from penstock.config.message import check_message
+from penstock.config.places import merge_options, merge_settings
+from penstock.config.references import References, read_references
 from penstock.config.scope import check_scope
 from penstock.config.settings import (
     MAX_DEFAULT_WORKERS,
@@ -31,7 +31,6 @@ from penstock.config.settings import (
     Partitioner,
     WriterConfig,
 )
-from penstock.config.table import SETTINGS
 from penstock.config.tls import check_tls
 from penstock.config.topics import is_pattern, is_topic, read_topics
 from penstock.config.values import (
@@ -46,87 +45,15 @@ from penstock.config.values import (
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
-__all__ = ["Config", "load", "log_warnings"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
-FRAMING_BYTES: Final = 64  # the original connector's allowance for what Kafka wraps around a payload
-_MESSAGE_BYTES: Final = 36  # librdkafka's own
-_HEADER_BYTES: Final = 10  # two lengths, at most 5 bytes each
+    from penstock.config.kafka_options import KafkaOption
 
-
-class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole job, checked. Its repr shows no password, key, token or header value.
-
-    kafka     every librdkafka option that will be set, defaults included, by its usual name, as text
-    writer    with `workers` settled: never None here
-    tokens    who makes the tokens of OAUTHBEARER; None where nobody does, or librdkafka itself
-    warnings  sentences for the user, to be shown once
-    notes     what was taken in another way than it was given, or without effect, and why: for those who look for it
-    """
-
-    topic: str
-    kafka: dict[str, str]
-    format: Format
-    writer: WriterConfig
-    headers: tuple[tuple[str, bytes | None], ...] = ()
-    tokens: TokenSource | None = None
-    initialization_timeout_secs: int = 60
-    log_level: str | None = None
-    index: str | None = None
-    enable_output_buffer: bool = False
-    max_output_buffer_time_millis: int | None = None
-    max_output_buffer_size_records: int = 10_000_000
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def index_columns(self) -> tuple[str, tuple[str, ...]] | None:
-        """Name and columns of the index that changes are grouped by; None without one."""
-        return None if self.index is None else find_index(self.writer, self.index)
-
-    @property
-    def max_payload_bytes(self) -> int:
-        """The most bytes a message's key and value may have: message.max.bytes less 64, or less if headers need it.
-
-        librdkafka takes a message while 36 + key + value + headers fit message.max.bytes.
-        """
-        headers = sum(len(name.encode()) + len(value or b"") + _HEADER_BYTES for name, value in self.headers)
-        largest = int(self.kafka["message.max.bytes"])
-        return min(largest - FRAMING_BYTES, largest - _MESSAGE_BYTES - headers)
-
-    @property
-    def topics_needed(self) -> list[str]:
-        """Topics that must be there when a writer opens; `topic` is the first."""
-        others = () if is_pattern(self.writer.topics) else self.writer.topics
-        return list(dict.fromkeys((self.topic, *others)))
-
-    @property
-    def worker_count(self) -> int:
-        """Worker processes; 0 encodes and sends inside the calling process."""
-        return self.writer.workers or 0
-
-    @property
-    def shares(self) -> MemoryShares:
-        """How memory_bytes is shared out between these workers."""
-        return memory_shares(self.writer.memory_bytes, self.worker_count)
-
-    def __repr__(self) -> str:
-        kafka = {name: "<not shown>" if is_secret(name) else value for name, value in self.kafka.items()}
-        headers = tuple((key, None if value is None else f"<{len(value)} bytes>") for key, value in self.headers)
-        return (
-            f"Config(topic={self.topic!r}, kafka={kafka!r}, format={self.format!r}, writer={self.writer!r}, "
-            f"headers={headers!r}, tokens={self.tokens!r}, "
-            f"initialization_timeout_secs={self.initialization_timeout_secs!r}, log_level={self.log_level!r}, "
-            f"index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "
-            f"max_output_buffer_time_millis={self.max_output_buffer_time_millis!r}, "
-            f"max_output_buffer_size_records={self.max_output_buffer_size_records!r}, warnings={self.warnings!r}, "
-            f"notes={self.notes!r})"
-        )
-
+__all__ = ["load", "log_warnings"]
 
 _OUTPUT_FIELDS: Final = ("index", "enable_output_buffer", "max_output_buffer_time_millis",
                          "max_output_buffer_size_records")  # fmt: skip
-_NAMES: Final = tuple(row.name for row in SETTINGS if "." not in row.name)
-_MEMBERS: Final = frozenset(row.name for row in SETTINGS if row.name.startswith("format."))
 _WRITER_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(WriterConfig)}
 _MAY_BE_EMPTY: Final = ("csv_null", "region")  # a blank region is none, as in the original
 _READERS: Final[dict[str, Callable[[Given], Any]]] = {
@@ -167,19 +94,39 @@ def load(
     connector      the name of the one to take, where there are several
     kafka_options  librdkafka's options by name, Java's spellings too, numbers and booleans too
     format         a name, or the format object (mapping or JSON text)
-    for_preview    nothing will be sent: message.max.bytes may be anything above 64, the topic may be left out
+    for_preview    nothing will be sent: message.max.bytes may be anything above 64, the topic may be left out, and no
+                   reference is read but those in topic, headers and format: a broker's secrets need not be there
     settings       names as in SETTINGS; None means not given; texts are taken for numbers, as flags give them
 
-    Raises ConfigError for the first thing that is wrong, naming the place, the value and what is allowed.
+    Raises ConfigError for the first thing that is wrong, naming the place, the value and what is allowed; where a
+    reference gave the value it is not shown, but the reference.
     """
     if connector is not None and config is None:
         raise ConfigError(f"connector={shown(connector)} chooses from config, which is not given; give --config")
-    lower = read_connector(config, connector) if config is not None else None
-    given = _merge(lower, settings)
-    warnings = list(lower.warnings) if lower is not None else []
-    notes = list(lower.notes) if lower is not None else []
+    references = References()
+    with references.unshown():
+        lower = None if config is None else read_connector(config, connector)
+        return _load(lower, kafka_options, format, settings, references, for_preview=for_preview)
 
-    options = _read_options(lower, kafka_options, given, warnings, notes, for_preview=for_preview)
+
+def _load(
+    connector: Connector | None,
+    kafka_options: Mapping[str, object] | None,
+    format: str | Mapping[str, Any] | Format | None,  # noqa: A002 - the connector's word
+    settings: Mapping[str, object],
+    references: References,
+    *,
+    for_preview: bool,
+) -> Config:
+    given = merge_settings(connector, settings)
+    transport = None if connector is None else connector.options_where
+    read_references(given, transport, references, for_preview=for_preview)
+    warnings = list(connector.warnings) if connector is not None else []
+    notes = list(connector.notes) if connector is not None else []
+
+    options, lost, taken = merge_options(connector, kafka_options, given, references, for_preview=for_preview)
+    warnings += lost
+    notes += taken
     writer = _writer(given, options.pop("partitioner", None))
     _check_roles(writer, given, warnings)
     output: dict[str, Any] = {name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given}
@@ -208,7 +155,7 @@ def load(
     if writer.topic_column is not None and writer.partition_column is None:
         kafka["partitioner"] = writer.partitioner  # the partitions of a row's own topic are librdkafka's to choose
     timeout = _optional(given, "initialization_timeout_secs")
-    form = read_format(format, lower.format if lower is not None else None)
+    form = read_format(format, connector.format if connector is not None else None, references)
     check_message(form, writer, given)
     check_scope(form, writer)
     return Config(
@@ -221,8 +168,9 @@ def load(
         initialization_timeout_secs=60 if timeout is None else timeout,
         log_level=log_level,
         **output,
-        warnings=(*warnings, *about_kafka, *about_tls, *about_login),
-        notes=tuple(notes),
+        warnings=tuple(map(references.redact, (*warnings, *about_kafka, *about_tls, *about_login))),
+        notes=tuple(map(references.redact, notes)),
+        hidden=references.hidden,
     )
 
 
@@ -233,72 +181,6 @@ def log_warnings(config: Config) -> None:
         log.warning("%s", warning)
     for note in config.notes:
         log.debug("%s", note)
-
-
-def _merge(connector: Connector | None, settings: Mapping[str, object]) -> dict[str, Given]:
-    """Return what was given, the higher place winning; refuse unknown names in both."""
-    merged: dict[str, Given] = {}
-    if connector is not None:
-        for name, value in connector.settings.items():
-            if name not in _NAMES:
-                hint = did_you_mean(name, _WRITER_FIELDS)
-                raise ConfigError(f"{value.where}: there is no such setting{hint}")
-            if value.value is not None or name == "headers":  # null headers are an error, as in the original
-                merged[name] = value
-    for name, plain in settings.items():
-        if name not in _NAMES:
-            raise ConfigError(f'there is no setting "{name}"{_hint(name)}')
-        if plain is not None:
-            merged[name] = Given(plain, name)
-    return merged
-
-
-def _hint(name: str) -> str:
-    if f"format.{name}" in _MEMBERS:
-        return f'; it is a member of format: {{"name": …, "config": {{"{name}": …}}}}'
-    if name == "send_snapshot":
-        return "; the connector's engine does that, here it is writer.snapshot(table)"
-    hint = did_you_mean(name, _NAMES)
-    option = name.replace("_", ".")
-    if not hint and option != name:
-        return f'; options of librdkafka go in kafka_options or -X, as "{option}"'
-    return hint
-
-
-def _read_options(
-    connector: Connector | None, kafka_options: Mapping[str, object] | None, given: dict[str, Given],
-    warnings: list[str], notes: list[str], *, for_preview: bool,
-) -> dict[str, KafkaOption]:  # fmt: skip
-    """Return the options of all places, the higher winning; add to `given` the settings that follow from them."""
-    unchecked = ("partitioner", "message.max.bytes") if for_preview else ("partitioner",)
-    places: list[tuple[str, Mapping[str, object], Mapping[str, Given]]] = []
-    if connector is not None:
-        places.append((connector.options_where, connector.options, connector.settings))
-    if kafka_options is not None:
-        if not isinstance(kafka_options, Mapping):
-            raise ConfigError(f"kafka_options must map names to values, found {type(kafka_options).__name__}")
-        places.append(("kafka_options or -X", kafka_options, {}))
-    merged: dict[str, KafkaOption] = {}
-    implied: dict[str, Given] = {}
-    for where, plain, settings in places:
-        options, given_as, follows, lost, taken = translate(plain, where)
-        merged.update(read_options(options, where, given_as=given_as, settings=_NAMES, unchecked=unchecked))
-        for name, one in follows.items():
-            if name in settings and settings[name].value != one.value:
-                raise ConfigError(f"{settings[name].where} and {one.where} differ; leave one of them out")
-        implied.update(follows)
-        warnings += lost
-        notes += taken
-    for name, one in implied.items():
-        given.setdefault(name, one)
-    servers = given.get("bootstrap_servers")
-    if servers is not None:
-        value = servers.value
-        if isinstance(value, (list, tuple)):
-            value = ",".join(str(address) for address in value)
-        text = read_value(Given(value, servers.where), str)
-        merged["bootstrap.servers"] = KafkaOption("bootstrap.servers", text, servers.where)
-    return merged
 
 
 def _writer(given: Mapping[str, Given], option: KafkaOption | None) -> WriterConfig:
@@ -370,15 +252,6 @@ def _check_changes(writer: WriterConfig, output: Mapping[str, Any]) -> None:
             f"before_column, after_column and {merged} exclude each other: a row with two images already is what the "
             f"changes of a row come to; leave {merged} out"
         )
-
-
-def find_index(writer: WriterConfig, name: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the index and its columns; the name folds like an SQL identifier unless it stands in double quotes."""
-    quoted = len(name) > 2 and name[0] == name[-1] == '"'  # noqa: PLR2004 - two quotation marks
-    for wanted in (name[1:-1],) if quoted else (name.lower(), name):
-        if wanted in writer.relation.indexes:
-            return wanted, writer.relation.indexes[wanted]
-    return None
 
 
 def _message_max_bytes(options: Mapping[str, KafkaOption]) -> int:

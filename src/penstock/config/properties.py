@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock.config.kafka_options import is_secret
+from penstock.config.secrets import is_secret
 from penstock.errors import ConfigError
 from penstock.names import shown
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from penstock.config.connector import json_kind
 from penstock.errors import ConfigError
 from penstock.names import shown
 
@@ -33,7 +34,7 @@ def read_topics(given: Given) -> tuple[str, ...]:
         value = [value] if value.startswith("^") else [name.strip() for name in value.split(",") if name.strip()]
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         raise ConfigError(
-            f'{given.where} must be a list of topics, or a text such as "a,b" or "^orders-.*"; found {shown(value)}'
+            f'{given.where} must be a list of topics, or a text such as "a,b" or "^orders-.*"; found {json_kind(value)}'
         )
     topics = tuple(value)
     if is_pattern(topics):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from penstock.config.connector import Given, json_kind
+from penstock.config.connector import Given, found, json_kind
 from penstock.config.document import parse_json
 from penstock.config.memory import parse_bytes
 from penstock.config.settings import CreateTopic, Relation
@@ -15,6 +15,7 @@ from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
 __all__ = [
+    "choices",
     "read_columns",
     "read_create_topic",
     "read_headers",
@@ -55,8 +56,6 @@ def _header(one: object, where: str) -> tuple[str, bytes | None]:
     if value is None or isinstance(value, bytes):
         return key, value
     if isinstance(value, str):
-        if value.startswith(("${secret:", "${env:")) and value.endswith("}"):
-            raise ConfigError(f"{where}.value is a reference, and this version does not resolve references")
         return key, value.encode()
     if isinstance(value, list) and all(type(byte) is int and 0 <= byte <= 255 for byte in value):  # noqa: PLR2004
         return key, bytes(value)
@@ -69,7 +68,7 @@ def read_columns(given: Given) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [name.strip() for name in value.split(",")] if value.strip() else []
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
-        raise ConfigError(f'{given.where} must be a list of columns, or a text such as "a,b"; found {shown(value)}')
+        raise ConfigError(f'{given.where} must be a list of columns, or a text such as "a,b"; found {found(value)}')
     for index, name in enumerate(value):
         if not name:
             raise ConfigError(f"{given.where}: column {index + 1} has an empty name; remove it")
@@ -163,11 +162,11 @@ def read_size(given: Given) -> int:
 
 def read_value(given: Given, wanted: Any, *, secret: bool = False) -> Any:  # noqa: ANN401 - what `wanted` says
     """Return the value as `wanted`, or raise ConfigError: the place, what was found (no secret), what is allowed."""
-    choices = _choices(wanted)
-    if choices:
-        if given.value not in choices:
-            hint = did_you_mean(given.value, choices) if isinstance(given.value, str) else ""
-            raise ConfigError(f"{given.where}: found {shown(given.value)}, allowed: {', '.join(choices)}{hint}")
+    allowed = choices(wanted)
+    if allowed:
+        if given.value not in allowed:
+            hint = did_you_mean(given.value, allowed) if isinstance(given.value, str) else ""
+            raise ConfigError(f"{given.where}: found {found(given.value)}, allowed: {', '.join(allowed)}{hint}")
         return given.value
     value = given.value
     if isinstance(value, str) and not given.from_json and wanted is not str and not _takes_text(wanted):
@@ -175,8 +174,8 @@ def read_value(given: Given, wanted: Any, *, secret: bool = False) -> Any:  # no
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        found = json_kind(given.value) if secret else shown(given.value)
-        raise ConfigError(f"{given.where}: found {found}; {_reworded(str(error))}") from None
+        what = json_kind(given.value) if secret else found(given.value)
+        raise ConfigError(f"{given.where}: found {what}; {_reworded(str(error))}") from None
 
 
 def _reworded(said: str) -> str:
@@ -201,7 +200,8 @@ def _plain(text: str) -> object:
             return text
 
 
-def _choices(wanted: Any) -> tuple[str, ...]:  # noqa: ANN401 - a type
+def choices(wanted: Any) -> tuple[str, ...]:  # noqa: ANN401 - a type
+    """Return the words that a type allows; none where it is not one of few words."""
     if get_origin(wanted) is Literal:
         return get_args(wanted)
     literals = [one for one in get_args(wanted) if get_origin(one) is Literal]

@@ -69,7 +69,8 @@ def plan_form(context: Context) -> Form:
 def check_format(config: Config) -> None:
     """Refuse, before any process and without a schema, what the configured format cannot do: ConfigError."""
     if type(config.format) in _CHECKED:
-        import_module(f"penstock.formats.{_MODULES[type(config.format)]}").check(config)
+        with config.redactor.errors():
+            import_module(f"penstock.formats.{_MODULES[type(config.format)]}").check(config)
 
 
 # Each module has plan(context) -> Form; imported when its format is first asked for.
