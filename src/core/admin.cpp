@@ -62,8 +62,11 @@ std::vector<Broker> Admin::brokers(int timeout_ms, int32_t& code) {
   code = api.metadata(rk_, 0, nullptr, &metadata, timeout_ms);
   std::vector<Broker> found;
   if (code != 0) return found;
+  const int32_t controller = api.controllerid(rk_, 0);
+  has_controller_ = false;
   for (int b = 0; b < metadata->broker_count; ++b) {
     found.push_back({metadata->brokers[b].id, metadata->brokers[b].host, metadata->brokers[b].port});
+    has_controller_ = has_controller_ || found.back().id == controller;
   }
   api.metadata_destroy(metadata);
   return found;

@@ -39,8 +39,8 @@ class Admin : public Client {
 
   // The brokers of the cluster, by the addresses that they tell clients; empty with `code` set: nobody answered within the time.
   std::vector<Broker> brokers(int timeout_ms, int32_t& code);
-  // Some broker answers requests of the admin interface, as far as is known. librdkafka's mock cluster has none.
-  bool has_controller() { return rk::api.controllerid(rk_, 0) >= 0; }
+  // One of these brokers answers requests of the admin interface. librdkafka's mock cluster names one that it does not have.
+  bool has_controller() const { return has_controller_; }
   // As of a producer: asking for a topic makes it where the broker is set to.
   int32_t topic_partitions(const std::string& topic, int timeout_ms, int32_t& code);
   // Never makes the topic.
@@ -51,6 +51,8 @@ class Admin : public Client {
 
  private:
   struct Call;
+
+  bool has_controller_ = false;
 };
 
 }  // namespace penstock

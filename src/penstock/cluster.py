@@ -21,7 +21,7 @@ from penstock.config import FRAMING_BYTES
 from penstock.config.kafka_options import load_librdkafka
 from penstock.errors import ConfigError, ConnectError
 from penstock.logs import tell_log
-from penstock.produce import NO_BROKER, TOPIC_WAIT_SECS, UNKNOWN_TOPIC
+from penstock.produce import NO_BROKER, TOPIC_WAIT_SECS, UNKNOWN_TOPIC, set_token
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -83,6 +83,7 @@ class Cluster:
     def __init__(self, config: Config, token: Token | None = None) -> None:
         self._config = config
         self._deadline = time.monotonic() + config.initialization_timeout_secs
+        self._redact = config.redactor.redact
         self._explain_at = 0.0
         self._explained: str | None = None
         self.servers = config.kafka["bootstrap.servers"]
@@ -94,8 +95,9 @@ class Cluster:
             )
         except ValueError as error:
             raise ConfigError(f"librdkafka refuses the configuration: {error}", code="_INVALID_ARG") from None
-        if token is not None:
-            self._admin.set_token(token.text, token.expires_ms, token.principal, token.extensions)
+        refused = None if token is None else set_token(self._admin, token)
+        if refused is not None:
+            raise ConnectError(refused)
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +115,7 @@ class Cluster:
         while True:
             left = self._deadline - time.monotonic()
             code, brokers = self._admin.brokers(int(max(0.001, min(_STEP_SECS, left)) * 1000))
-            errors += [(name, text) for _, name, text in self._admin.errors()]
+            errors += [(name, self._redact(text)) for _, name, text in self._admin.errors()]
             self.tell_log()
             if code == 0:
                 return [f"{host}:{port}" for _, host, port in brokers]
@@ -154,7 +156,7 @@ class Cluster:
 
     def tell_log(self) -> None:
         """Hand on what librdkafka logged, but for each failed connection, which the errors tell as well."""
-        lines = self._admin.log()
+        lines = [(level, facility, self._redact(text)) for level, facility, text in self._admin.log()]
         if self._config.log_level != "debug":
             lines = [line for line in lines if line[1] != "FAIL"]
         tell_log(lines, "first connection")
@@ -166,7 +168,8 @@ class Cluster:
             return
         from penstock.listener import explain  # noqa: PLC0415 - ssl and more, needed only when something is wrong
 
-        why = explain(self._config.kafka, errors, _VISIT_SECS)
+        hidden = frozenset(name for name, value in self._config.kafka.items() if value in self._config.hidden)
+        why = explain(self._config.kafka, errors, _VISIT_SECS, hidden=hidden)
         self._explain_at = time.monotonic() + _EXPLAIN_EVERY_SECS
         if why.text is not None and why.lasting:
             raise ConnectError(why.text, code=_worst(errors))

@@ -111,11 +111,12 @@ class Coordinator:
 
     def _start(self) -> None:
         self._crew.spawn(tokens=self._tokens is not None)  # they come up while the brokers are asked
+        tokens = self._tokens
+        self.config = config = before_first_row(self.config, None if tokens is None else tokens.first())
         token = None
-        if self._tokens is not None:
-            token = self._tokens.first()
-            self._tokens.keep(self._crew.renew)  # before anybody connects, which may take longer than a token lives
-        self.config = config = before_first_row(self.config, token)
+        if tokens is not None:
+            token = tokens.first()  # another one, if that took long
+            tokens.keep(self._crew.renew)  # before the workers connect, which may take longer than a token lives
         shares = config.shares
         self._crew.start(
             [

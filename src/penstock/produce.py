@@ -48,10 +48,10 @@ def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refu
     return producer
 
 
-def set_token(producer: _core.Producer, token: Token) -> str | None:
+def set_token(client: _core.Producer | _core.Admin, token: Token) -> str | None:
     """Log in with this token from now on, in any thread; returns why librdkafka refuses it, None where it does not."""
     try:
-        producer.set_token(token.text, token.expires_ms, token.principal, token.extensions)
+        client.set_token(token.text, token.expires_ms, token.principal, token.extensions)
     except ValueError as error:
         return f"librdkafka refuses the token to log in with: {error}"
     return None

@@ -254,11 +254,11 @@ topic=orders
 def test_settings_that_follow_give_way_to_those_given() -> None:
     """A keyword is higher than what an option implies; in one file the two must agree."""
     iam = {"sasl.mechanism": "AWS_MSK_IAM", "sasl.jaas.config": f'{IAM}.IAMLoginModule required awsRoleArn="a";'}
-    oidc = {"sasl.oauthbearer.method": "oidc", "topic": "t"}
-    file = {"transport": {"config": {**iam, **oidc}}}
+    rest = {"security.protocol": "SASL_SSL", "region": "eu-west-1", "topic": "t"}
+    file = {"transport": {"config": {**iam, **rest}}}
     assert (load(file).writer.aws_iam, load(file).writer.aws_role_arn) == (True, "a")
     assert load(file, aws_role_arn="b").writer.aws_role_arn == "b"
-    assert load({"transport": {"config": oidc}}, kafka_options=iam).writer.aws_role_arn == "a"
+    assert load({"transport": {"config": rest}}, kafka_options=iam).writer.aws_role_arn == "a"
     with pytest.raises(ConfigError, match=r"writer.aws_role_arn and .*sasl.jaas.config.* differ"):
         load({**file, "writer": {"aws_role_arn": "b"}})
 

@@ -209,11 +209,11 @@ def test_an_expired_authority_among_others_is_a_warning(tmp_path: Path) -> None:
 
 def test_tls_options_without_tls_are_a_warning() -> None:
     """Nothing of them is checked or changed, and the user is told; penstock's own default is not meant."""
-    settled, warnings = settle(security_protocol="sasl_plaintext", ssl_key_pem="x", ssl_ca_location="/nowhere")
+    settled, warnings = settle(security_protocol="plaintext", ssl_key_pem="x", ssl_ca_location="/nowhere")
     assert settled == {"ssl.key.pem": "x", "ssl.ca.location": "/nowhere"}
     (warning,) = warnings
     assert warning == (
-        "ssl.key.pem, ssl.ca.location have no effect with security.protocol=sasl_plaintext; "
+        "ssl.key.pem, ssl.ca.location have no effect with security.protocol=plaintext; "
         "give security.protocol=ssl or sasl_ssl to connect by TLS"
     )
     assert settle(security_protocol="plaintext")[1] == ()

@@ -195,7 +195,7 @@ def test_they_count_in_transport_format_and_headers(secrets_dir: Path, monkeypat
     given["index"] = "${env:I}"
     given["writer"] = {
         "relation": {"name": "${env:T}", "indexes": {"${env:I}": ["id"]}},
-        "aws_role_arn": "${env:U}",
+        "op_column": "${env:U}",
     }
     before = copy.deepcopy(given)
     config = load(given)
@@ -211,7 +211,7 @@ def test_they_count_in_transport_format_and_headers(secrets_dir: Path, monkeypat
     assert config.format.registry_headers == {"${env:H}": "value"}
     assert config.format.referenced == ("namespace", "registry_urls", "registry_headers")
     assert (config.index, config.writer.relation.name) == ("${env:I}", "${env:T}")
-    assert config.writer.aws_role_arn == "${env:U}"
+    assert config.writer.op_column == "${env:U}"
     assert config.hidden == {
         "me": "${env:U}", "pass\n": "${secret:kubernetes:kafka/password}", "ns": "${env:N}", "value": "${env:H}",
     }  # fmt: skip

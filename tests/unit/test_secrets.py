@@ -244,7 +244,7 @@ def coordinator(*messages: control.FromWorker, workers: int = 3) -> Coordinator:
         workers=workers,
     )
     made = object.__new__(Coordinator)
-    made._config, made._redactor, made.workers = config, config.redactor, workers
+    made.config, made._redactor, made.workers = config, config.redactor, workers
     made._crew = _Said(*messages)  # type: ignore[assignment]
     made.failure, made._memory_looked = None, float("inf")
     return made

@@ -26,7 +26,7 @@ Write Arrow data into Kafka: fast, many processes, one receipt.
 commands:
   write     write Parquet, Arrow, CSV or JSON lines into a topic
   preview   show the exact messages that write would send, without a broker
-  check     go through what write needs before its first row: brokers, login, topic
+  check     go through what write needs first: brokers, login, topic, registry
   demo      try it without a Kafka: a million rows into a mock cluster
   config    list every setting: type, default, meaning
 

@@ -109,8 +109,6 @@ def settle_login(
 
 
 def _check_mechanism(mechanism: KafkaOption, name: str, kafka: Mapping[str, str]) -> None:
-    if name == "AWS_MSK_IAM":
-        raise ConfigError(f"{mechanism} is the name in Java; give sasl.mechanism=OAUTHBEARER, which means AWS MSK IAM")
     if name not in _MECHANISMS:
         hint = did_you_mean(mechanism.value, _MECHANISMS)
         raise ConfigError(f"{mechanism}: allowed: {', '.join(_MECHANISMS)}{hint}")
