@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +63,14 @@ class Kafka:
         except KafkaException as error:
             if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
                 raise
+
+    def alter_topic(self, name: str, **config: str) -> None:
+        """Set settings of a topic, spelt as in create_topic."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+        for key, value in config.items():
+            entry = ConfigEntry(key.replace("__", "."), value, incremental_operation=AlterConfigOpType.SET)
+            resource.add_incremental_config(entry)
+        self.admin.incremental_alter_configs([resource])[resource].result(20)
 
     def topic_exists(self, name: str) -> bool:
         return name in self.admin.list_topics(timeout=20).topics
@@ -137,7 +145,7 @@ def pytest_report_header() -> list[str]:
     try:
         import penstock
         from penstock import _core
-        from penstock.config import kafka_options
+        from penstock.config.kafka import options as kafka_options
 
         kafka_options.load_librdkafka()
         core = f"penstock {penstock.__version__}, core {_core.version()} ({_core.build()})"

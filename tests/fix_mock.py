@@ -21,7 +21,7 @@ PRODUCE = 0  # api key of a produce request, for push_request_errors
 def mock() -> Iterator[MockCluster]:
     """One mock broker with topic `orders` of four partitions."""
     from penstock._core import MockCluster
-    from penstock.config.kafka_options import load_librdkafka
+    from penstock.config.kafka.options import load_librdkafka
 
     load_librdkafka()
     cluster = MockCluster(brokers=1)
@@ -34,7 +34,7 @@ def mock() -> Iterator[MockCluster]:
 def mock_once() -> Iterator[MockCluster]:
     """As `mock`, one for all examples of a Hypothesis test: nothing is read back."""
     from penstock._core import MockCluster
-    from penstock.config.kafka_options import load_librdkafka
+    from penstock.config.kafka.options import load_librdkafka
 
     load_librdkafka()
     cluster = MockCluster(brokers=1)

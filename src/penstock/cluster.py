@@ -18,7 +18,7 @@ import msgspec
 
 from penstock import _core
 from penstock.config import FRAMING_BYTES
-from penstock.config.kafka_options import load_librdkafka
+from penstock.config.kafka.options import load_librdkafka
 from penstock.errors import ConfigError, ConnectError
 from penstock.logs import tell_log
 from penstock.produce import NO_BROKER, TOPIC_WAIT_SECS, UNKNOWN_TOPIC, set_token
@@ -36,8 +36,6 @@ __all__ = ["Cluster", "Topic", "before_first_row", "missing_topic", "no_answer",
 _log = logging.getLogger("penstock")
 
 _TOPIC_EXISTS: Final = 36
-# Nothing is produced: no producer id is asked for.
-_NOT_NEEDED: Final = (("enable.gapless.guarantee", "false"), ("enable.idempotence", "false"))
 _MAY_WRITE: Final = 4  # rd_kafka_AclOperation_t
 _MAY_DO_ALL: Final = 2
 # A batch of one message is longer than the message: a value of the topic's limit less 64 bytes is refused by Kafka 4.1,
@@ -88,9 +86,11 @@ class Cluster:
         self._explained: str | None = None
         self.servers = config.kafka["bootstrap.servers"]
         load_librdkafka()
+        # Nothing is produced, so no producer id is asked for, which some brokers hold back for a while.
+        options = {name: value for name, value in config.kafka.items() if name != "enable.gapless.guarantee"}
         try:
             self._admin = _core.Admin(
-                configuration=[*config.kafka.items(), *_NOT_NEEDED],
+                configuration=[*options.items(), ("enable.idempotence", "false")],
                 check_signals=threading.current_thread() is threading.main_thread(),
             )
         except ValueError as error:

@@ -17,7 +17,7 @@ from penstock import _core, control
 from penstock.acks import Ledger
 from penstock.arena import Arena
 from penstock.cluster import before_first_row, missing_topic, no_answer, topic_refused
-from penstock.config.kafka_options import librdkafka_path
+from penstock.config.kafka.options import librdkafka_path
 from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
 from penstock.errors import (
     ConfigError,

@@ -19,7 +19,7 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock.config.login import MskIam, TokenCallback
+from penstock.config.kafka.login import MskIam, TokenCallback
 from penstock.control import Token
 from penstock.errors import ConnectError
 from penstock.functions import import_function

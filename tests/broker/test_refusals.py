@@ -106,8 +106,11 @@ def test_broker_that_is_not_there_is_named(small_file: Path, penstock_command: s
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_message_larger_than_the_broker_allows(kafka: Kafka, new_topic: Callable[..., str], workers: int) -> None:
-    """Messages that the topic refuses are counted as failed, those it took as acknowledged; together all rows."""
-    topic = new_topic(partitions=2, max__message__bytes="100000")
+    """Messages that the topic refuses are counted as failed, those it took as acknowledged; together all rows.
+
+    Its limit is known from the start, so it takes somebody who lowers it meanwhile.
+    """
+    topic = new_topic(partitions=2)
     small = [{"id": n, "text": "x"} for n in range(1_000)]
     large = [{"id": 1_000 + n, "text": os.urandom(60_000).hex()} for n in range(4)]
     schema = pa.schema([("id", pa.int64()), ("text", pa.string())])
@@ -121,6 +124,7 @@ def test_message_larger_than_the_broker_allows(kafka: Kafka, new_topic: Callable
     with pytest.raises(penstock.errors.DeliveryError) as raised, writer:
         writer.write(pa.RecordBatch.from_pylist(small, schema))
         assert writer.flush().rows == 1_000
+        kafka.alter_topic(topic, max__message__bytes="100000")
         writer.write(pa.RecordBatch.from_pylist(large, schema))
     error = raised.value
     assert (error.acknowledged_rows, error.failed_rows, error.unknown_rows) == (1_000, 4, 0)

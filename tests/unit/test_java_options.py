@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.config import java_options, load
-from penstock.config.jaas import parse_jaas
-from penstock.config.java_options import translate
-from penstock.config.kafka_options import property_table
+from penstock.config import load
+from penstock.config.kafka import java as java_options
+from penstock.config.kafka.jaas import parse_jaas
+from penstock.config.kafka.java import translate
+from penstock.config.kafka.options import property_table
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:

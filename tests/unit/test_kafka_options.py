@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.config import kafka_options, load
-from penstock.config.kafka_options import parse_table, property_table, read_options, spelling
+from penstock.config import load
+from penstock.config.kafka import options as kafka_options
+from penstock.config.kafka.options import parse_table, property_table, read_options, spelling
 from penstock.config.secrets import is_secret
 from penstock.errors import ConfigError
 

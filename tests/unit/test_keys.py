@@ -16,7 +16,7 @@ import penstock
 import strategies
 from compare import stream
 from penstock import _core
-from penstock.config.kafka_options import load_librdkafka
+from penstock.config.kafka.options import load_librdkafka
 
 UUIDS = st.sampled_from([pa.uuid(), pa.binary(16)])
 TEXT_UUID = {"sql_type": "UUID"}

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from penstock.config import Config, load
-from penstock.config import login as module
-from penstock.config.login import MskIam, TokenCallback
+from penstock.config.kafka import login as module
+from penstock.config.kafka.login import MskIam, TokenCallback
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import penstock
 from penstock import _core
 from penstock.config import load
-from penstock.config.kafka_options import load_librdkafka
+from penstock.config.kafka.options import load_librdkafka
 from penstock.encode import Plan
 
 PARTITIONERS = ["consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random"]

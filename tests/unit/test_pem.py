@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from penstock import _core
 from penstock.config import load
-from penstock.config.kafka_options import load_librdkafka
-from penstock.config.pem import read_blocks
+from penstock.config.kafka.options import load_librdkafka
+from penstock.config.kafka.pem import read_blocks
 from penstock.errors import ConfigError
 from pki import CLIENT, KEY_PASSWORD, issue, make_pki
 
@@ -365,8 +365,8 @@ def test_a_kind_of_key_that_cannot_be_opened_is_left_to_librdkafka() -> None:
 
 def test_without_cryptography_the_form_is_put_right_and_the_rest_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that works is not refused for want of an extra; a warning names what was not checked, and the extra."""
-    monkeypatch.delitem(sys.modules, "penstock.config.certificates", raising=False)
-    monkeypatch.delattr("penstock.config.certificates", raising=False)
+    monkeypatch.delitem(sys.modules, "penstock.config.kafka.certificates", raising=False)
+    monkeypatch.delattr("penstock.config.kafka.certificates", raising=False)
     monkeypatch.setitem(sys.modules, "cryptography", None)
     settled, warnings = settle(ssl_certificate_pem=f"words {CHAIN}", ssl_key_pem=KEY.replace("\n", "\\n"))
     assert (settled["ssl.certificate.pem"], settled["ssl.key.pem"]) == (CHAIN, KEY)

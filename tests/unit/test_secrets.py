@@ -18,7 +18,7 @@ import penstock
 from penstock import control, worker
 from penstock.cli import main
 from penstock.config import FORMATS, load
-from penstock.config.kafka_options import KafkaOption, property_table
+from penstock.config.kafka.options import KafkaOption, property_table
 from penstock.config.secrets import Redactor, is_secret
 from penstock.coordinator import Coordinator
 from penstock.errors import ConfigError, PenstockError

@@ -551,7 +551,7 @@ def test_a_job_keeps_its_tokens_from_start_to_close(mock: Any, monkeypatch: pyte
         assert second.wait(5)
     finally:
         job.close()
-    assert seen[:2] == ["0", "1"]
+    assert int(seen[0]) < int(seen[1])
     assert kept._thread is not None
     assert not kept._thread.is_alive()
 

@@ -238,7 +238,7 @@ def _config(flags: argparse.Namespace) -> None:
 
 def _version(_: argparse.Namespace) -> None:
     from penstock import __version__, _core  # noqa: PLC0415 - the core is not needed for a wrong flag
-    from penstock.config.kafka_options import load_librdkafka  # noqa: PLC0415 - as above
+    from penstock.config.kafka.options import load_librdkafka  # noqa: PLC0415 - as above
 
     load_librdkafka()
     put(f"penstock {__version__}\nlibrdkafka {_core.librdkafka_version()}\ncore {_core.build()}\n")

@@ -100,7 +100,7 @@ class Demo:
 
     def __init__(self, workers: int | None = None) -> None:
         from penstock import _core, config  # noqa: PLC0415 - only a running demo needs the core
-        from penstock.config.kafka_options import load_librdkafka  # noqa: PLC0415 - as above
+        from penstock.config.kafka.options import load_librdkafka  # noqa: PLC0415 - as above
 
         load_librdkafka()
         self._cluster = _core.MockCluster(brokers=1)

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from penstock.config.formats import Format, RegistryFormat
-from penstock.config.login import TokenSource  # noqa: TC001 - as above
+from penstock.config.kafka.login import TokenSource  # noqa: TC001 - as above
 from penstock.config.memory import MemoryShares, memory_shares
 from penstock.config.secrets import NOT_SHOWN, Redactor, is_secret
 from penstock.config.settings import WriterConfig  # noqa: TC001 - as above

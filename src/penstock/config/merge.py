@@ -17,8 +17,9 @@ from penstock.config.cores import usable_cores
 from penstock.config.document import ConfigSource  # noqa: TC001 - get_type_hints may ask
 from penstock.config.formats import Format, read_format
 from penstock.config.job import FRAMING_BYTES, Config, find_index
-from penstock.config.kafka_rules import settle
-from penstock.config.login import settle_login
+from penstock.config.kafka.login import settle_login
+from penstock.config.kafka.rules import settle
+from penstock.config.kafka.tls import check_tls
 from penstock.config.memory import MIN_WORKER_BYTES, memory_shares, workers_text
 from penstock.config.message import check_message
 from penstock.config.places import merge_options, merge_settings
@@ -31,7 +32,6 @@ from penstock.config.settings import (
     Partitioner,
     WriterConfig,
 )
-from penstock.config.tls import check_tls
 from penstock.config.topics import is_pattern, is_topic, read_topics
 from penstock.config.values import (
     read_columns,
@@ -48,7 +48,7 @@ from penstock.names import did_you_mean, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from penstock.config.kafka_options import KafkaOption
+    from penstock.config.kafka.options import KafkaOption
 
 __all__ = ["load", "log_warnings"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock.config.connector import Connector, Given
-from penstock.config.java_options import translate
-from penstock.config.kafka_options import KafkaOption, read_options, spelling
+from penstock.config.kafka.java import translate
+from penstock.config.kafka.options import KafkaOption, read_options, spelling
 from penstock.config.settings import WriterConfig
 from penstock.config.table import SETTINGS
 from penstock.config.values import read_value
@@ -20,7 +20,7 @@ from penstock.errors import ConfigError
 from penstock.names import did_you_mean
 
 if TYPE_CHECKING:
-    from penstock.config.java_options import Translation
+    from penstock.config.kafka.java import Translation
     from penstock.config.references import References
 
 __all__ = ["merge_options", "merge_settings"]

@@ -13,13 +13,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config.pem import Block, certificates_of, key_of, read_blocks
+from penstock.config.kafka.pem import Block, certificates_of, key_of, read_blocks
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from penstock.config.kafka_options import KafkaOption
+    from penstock.config.kafka.options import KafkaOption
 
 __all__ = ["check_tls"]
 
@@ -145,7 +145,7 @@ def _check_pair(sources: Mapping[str, Source]) -> None:
 def _check_content(sources: dict[str, Source], given: Mapping[str, KafkaOption], keystore: bytes | None) -> list[str]:
     """Check what needs cryptography, and put the chain of certificates in order; return the warnings."""
     try:
-        from penstock.config import certificates  # noqa: PLC0415 - an extra, and 40 ms
+        from penstock.config.kafka import certificates  # noqa: PLC0415 - an extra, and 40 ms
     except ImportError:
         names = [source.option.name for source in sources.values()] + ["ssl.keystore.location"] * (keystore is not None)
         what = f"{', '.join(names)}: dates, passwords and what belongs together were not checked"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-    from penstock.config.pem import Block
+    from penstock.config.kafka.pem import Block
 
 __all__ = ["chain_of", "check_authorities", "check_dates", "open_key", "open_keystore", "read_certificates"]
 

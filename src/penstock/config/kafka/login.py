@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from penstock.config.kafka_options import KafkaOption, property_table, refusal
+from penstock.config.kafka.options import KafkaOption, property_table, refusal
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, function_name, shown
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from penstock.config.kafka_options import KAFKA_DEFAULTS, KafkaOption, spelling
+from penstock.config.kafka.options import KAFKA_DEFAULTS, KafkaOption, spelling
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:

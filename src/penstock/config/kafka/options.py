@@ -3,7 +3,7 @@
 Each option has one *spelling* here, the name that most people know (`acks`, not `request.required.acks`), whatever
 alias it was given by; errors name it as it was given. What is said about one value comes from librdkafka itself,
 through the core, and from here where librdkafka is silent (`batch.size=100abc` is 100 to it). Options that exclude each
-other are the business of kafka_rules.py.
+other are the business of rules.py.
 """
 
 from __future__ import annotations

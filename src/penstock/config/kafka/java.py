@@ -12,8 +12,8 @@ import shlex
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from penstock.config.connector import Given, json_kind
-from penstock.config.jaas import parse_jaas
-from penstock.config.kafka_options import spelling
+from penstock.config.kafka.jaas import parse_jaas
+from penstock.config.kafka.options import spelling
 from penstock.config.references import is_reference
 from penstock.config.secrets import is_secret
 from penstock.errors import ConfigError
