@@ -1,11 +1,11 @@
 """check: the steps before the first row, each with its outcome, for `penstock check`.
 
     address    resolves, takes connections, speaks what was configured      each of bootstrap.servers, each advertised
+    clock      is right enough for signed requests to AWS, where those are what logs in
     login      a broker lets us in
     topic      is there; partitions, limits
     rights     we may write to it
     registry   lets us in
-    clock      is right enough for signed requests to AWS
 
 A step that could not be reached says so. The same is done in silence when a writer opens (cluster.py): there the first
 thing that is wrong is the error.
@@ -24,9 +24,11 @@ import msgspec
 
 from penstock.cluster import Cluster, Topic, within_limits
 from penstock.config import AvroFormat, ProtobufFormat
+from penstock.config.kafka.login import MskIam
 from penstock.errors import ConnectError, PenstockError
 from penstock.listener import inspect
 from penstock.registry import open_registry
+from penstock.tokens import open_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +70,7 @@ def check(config: Config) -> Iterator[Finding]:
     visited = list(_addresses(config, given))
     yield from visited
     if any(finding.ok for finding in visited):
-        yield from _cluster(config, {finding.about for finding in visited})
+        yield from _login(config, {finding.about for finding in visited})
     else:
         yield Finding("login", "", None, "not tried: no address can be used")
     yield from _registry(config)
@@ -82,13 +84,17 @@ def _addresses(config: Config, addresses: list[str]) -> Iterator[Finding]:
         yield Finding("address", found.address, problem is None, problem or f"answers at {where}")
 
 
-def _cluster(config: Config, given: set[str]) -> Iterator[Finding]:
+def _login(config: Config, given: set[str]) -> Iterator[Finding]:
+    tokens = open_tokens(config)
+    if isinstance(config.tokens, MskIam):
+        yield _clock(config.tokens.region)
     try:
-        with Cluster(config) as cluster:
+        token = None if tokens is None else tokens.first()
+        with Cluster(config, token) as cluster:
             brokers = cluster.connect()
             login = config.kafka.get("sasl.mechanism", "no SASL")
             protocol = config.kafka.get("security.protocol", "plaintext").upper()
-            yield Finding("login", "", True, f"{protocol}, {login}; {len(brokers)} brokers: {', '.join(brokers)}")
+            yield Finding("login", "", True, f"{protocol}, {login}; brokers: {', '.join(brokers)}")
             yield from _addresses(config, [broker for broker in brokers if broker not in given])
             topics: list[Topic] = []
             for name in config.topics_needed:
@@ -109,7 +115,8 @@ def _topic(cluster: Cluster, name: str, topics: list[Topic]) -> Iterator[Finding
     settings = [f"{setting} {topic.config[setting]}" for setting in _SETTINGS if setting in topic.config]
     if topic.untold:
         settings.append(f"its settings are not told: {topic.untold}")
-    yield Finding("topic", name, True, f"{topic.partitions} partitions, {', '.join(settings)}")
+    some = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"
+    yield Finding("topic", name, True, ", ".join([some, *settings]))
     if topic.operations is None:
         yield Finding("rights", name, None, "the broker does not tell what this login may do")
     else:

@@ -329,8 +329,10 @@ def _show_log(*, debug: bool = False) -> None:
             say(f"{origin}{record.levelname.lower()}: {record.getMessage()}")
 
     log = logging.getLogger("penstock")
-    if not log.handlers:  # once, however often main is called in one process
-        log.addHandler(ToStderr())
+    if not any(handler.name == __name__ for handler in log.handlers):  # once, however often main is called
+        handler = ToStderr()
+        handler.name = __name__
+        log.addHandler(handler)
     log.setLevel(logging.DEBUG if debug else logging.INFO)
     logging.getLogger("penstock.librdkafka").setLevel(logging.DEBUG)
     log.propagate = False
