@@ -312,8 +312,12 @@ class Coordinator:
         self._fail(WorkerDied(f"worker {worker} of {self.workers} {how}"))
 
     def _fail(self, error: PenstockError) -> None:
-        if self.failure is None:
-            self.failure = error
+        if self.failure is not None:
+            return
+        self.failure = error
+        failure = None if self._tokens is None else self._tokens.last_failure
+        if failure is not None and isinstance(error, DeliveryError):
+            error.message += f"; there is no new token to log in with: {failure}"
 
     def raise_failure(self) -> None:
         """Raise the first failure, if there is one."""
