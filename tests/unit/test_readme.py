@@ -12,6 +12,7 @@ import pytest
 import penstock
 from penstock import config
 from penstock.cli import main
+from pki import issue
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,7 +20,11 @@ PACKAGE = ROOT / "src" / "penstock"
 DOCUMENTS = {  # and where, beside the root, a relative path in each may start from
     "README.md": [],
     "DIFFERENCES.md": [],
-    "src/penstock/DESIGN.md": [ROOT / "src" / "core", PACKAGE, *(PACKAGE / d for d in ("cli", "config", "source"))],
+    "src/penstock/DESIGN.md": [
+        ROOT / "src" / "core",
+        PACKAGE,
+        *(PACKAGE / d for d in ("cli", "config", "config/kafka", "source")),
+    ],
     "bench/README.md": [ROOT / "bench"],
     "examples/README.md": [ROOT / "examples"],
     "tests/README.md": [ROOT / "tests"],
@@ -33,9 +38,9 @@ def block(language, number=0):
 
 
 def test_every_example_is_run_here():
-    """Two Python blocks, two commands, two configurations: a third one needs its own test."""
+    """Each block has its test here, the third of Python in tests/broker/test_readme_examples.py."""
     fences = re.findall(r"^```(\w+)\n", README, re.MULTILINE)
-    assert {name: fences.count(name) for name in fences} == {"python": 2, "console": 2, "json": 2, "text": 1}
+    assert {name: fences.count(name) for name in fences} == {"python": 3, "console": 3, "json": 2, "text": 1}
 
 
 def test_the_encoder_runs(tmp_path, monkeypatch, capsys):
@@ -109,12 +114,37 @@ def test_the_settings_are_what_the_code_prints(capsys):
     assert between == printed, "replace what is between the markers by what `penstock config --markdown` prints"
 
 
+@pytest.fixture
+def kafka_secrets(tmp_path, monkeypatch):
+    """What the references of the configuration name: a variable, and a file with a certificate."""
+    file = tmp_path / "kubernetes" / "kafka" / "ca"
+    file.parent.mkdir(parents=True)
+    file.write_text(issue("root").pem, encoding="utf-8")
+    monkeypatch.setenv("PENSTOCK_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("KAFKA_PASSWORD", "a-password")
+
+
+@pytest.mark.usefixtures("kafka_secrets")
 def test_the_configuration_loads():
     loaded = config.load(block("json", 1))
     assert loaded.topic == "orders"
+    assert loaded.kafka["sasl.password"] == "a-password"
     assert loaded.writer.workers == 4
     assert loaded.writer.key == ("id",)
     assert not loaded.warnings
+
+
+@pytest.mark.usefixtures("kafka_secrets")
+def test_the_check_takes_the_steps_that_are_shown(mock, tmp_path, monkeypatch, capsys):
+    """As printed, but at a mock cluster, which has neither TLS nor logins and tells less in each step."""
+    (tmp_path / "orders.json").write_text(block("json", 1), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    command, *said = block("console", 2).splitlines()
+    there = ["--bootstrap-servers", mock.bootstrap_servers, "-X", "security.protocol=PLAINTEXT"]
+    assert main([*shlex.split(command.removeprefix("$ penstock ")), *there]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    steps = [list(dict.fromkeys(line[2:15].strip() for line in lines if line[0] != " ")) for lines in (shown, said)]
+    assert steps[0] == steps[1]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
