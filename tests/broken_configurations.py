@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PLACEHOLDERS = {
-    "file": ("connector.json", r"\S+connector\.json"),
+    "file": ("connector.json", r"\S+connector\.json|config"),
     "address": ("broker:9093", r"127\.0\.0\.1:\d+"),
     "host": ("10.0.0.7", r"127\.0\.0\.1"),
     "port": ("9093", r"\d+"),
@@ -64,6 +64,11 @@ class Broken(NamedTuple):
         return re.sub(r"\{(\w+)\}", lambda found: PLACEHOLDERS[found[1]][0], self.said)
 
     @property
+    def by_environment(self) -> bool:
+        """Made by variables of the environment, of which there is one for all threads."""
+        return self.what.startswith("AWS")
+
+    @property
     def exit_code(self) -> int:
         return 2 if self.step == "configuration" else 4
 
@@ -71,7 +76,9 @@ class Broken(NamedTuple):
 def pattern(sentence: str) -> re.Pattern[str]:
     """Return a sentence as a regular expression."""
     parts = re.split(r"\{(\w+)\}", sentence)
-    return re.compile("".join(PLACEHOLDERS[part][1] if at % 2 else re.escape(part) for at, part in enumerate(parts)))
+    return re.compile(
+        "".join(f"(?:{PLACEHOLDERS[part][1]})" if at % 2 else re.escape(part) for at, part in enumerate(parts))
+    )
 
 
 def without(options: Options, *names: str) -> Options:

@@ -77,8 +77,11 @@ def _broken_ports() -> Iterator[list[int]]:
 
 @pytest.fixture
 def place(secure: SecureBroker, aws: Callable[..., None], request: pytest.FixtureRequest) -> Place:
-    """place.connector(broken) -> the connector's object; AWS cannot be asked for the time."""
-    aws(AWS_ENDPOINT_URL_STS="http://127.0.0.1:1")
+    """place.connector(broken) -> the connector's object; AWS cannot be asked for the time.
+
+    SSL_CERT_FILE names the right authority: librdkafka takes no notice of it, nor may we.
+    """
+    aws({"SSL_CERT_FILE": str(secure.pki["ca"])}, AWS_ENDPOINT_URL_STS="http://127.0.0.1:1")
     return Place(secure, aws, request.getfixturevalue("_broken_topics"), request.getfixturevalue("_broken_ports"))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 import penstock
+from broken_configurations import without
+from fix_secure import unsigned_token
 from penstock.cli import main
 from pki import KEY_PASSWORD
 from readback import read_topic, rows_of
@@ -52,10 +52,6 @@ def write_all(ways: dict[str, Options], topic: str, kafka: Kafka, **settings: An
 def ids(kafka: Kafka, topic: str) -> list[int]:
     log = read_topic(kafka.bootstrap_servers, topic)
     return sorted(row[0] for message in log.messages for row in rows_of(message))
-
-
-def without(options: Options, *names: str) -> Options:
-    return {name: value for name, value in options.items() if name not in names}
 
 
 def test_tls_and_passwords(secure: SecureBroker, secure_topic: Callable[..., str], secure_kafka: Kafka) -> None:
@@ -103,25 +99,14 @@ def test_client_certificates(
     assert list(tmp_path.rglob("*")) == []  # that of temporary files is looked at after every test
 
 
-def unsigned(argument: str) -> tuple[str, float]:
-    """An oauth_cb: an unsigned JSON web token of the user that sasl.oauthbearer.config names."""
-    now = time.time()
-
-    def part(**members: Any) -> str:
-        return base64.urlsafe_b64encode(json.dumps(members).encode()).decode().rstrip("=")
-
-    user = argument.removeprefix("principal=")
-    return f"{part(alg='none')}.{part(sub=user, iat=now - 1, exp=now + 600)}.", now + 600
-
-
 def test_tokens(secure: SecureBroker, secure_topic: Callable[..., str], secure_kafka: Kafka) -> None:
     """librdkafka's own unsigned tokens, and the user's function, itself or by its name, with and without workers."""
     topic, own = secure_topic(), secure.options("OAUTHBEARER")
     ours = without(own, "enable.sasl.oauthbearer.unsecure.jwt")
     write(0, topic, own)
     write(1, topic, own, workers=2)
-    write(2, topic, ours, oauth_cb=unsigned)
-    write(3, topic, ours, oauth_cb=f"{__name__}:unsigned", workers=2)
+    write(2, topic, ours, oauth_cb=unsigned_token)
+    write(3, topic, ours, oauth_cb="fix_secure:unsigned_token", workers=2)
     assert ids(secure_kafka, topic) == [0, 1, 2, 3]
 
 
