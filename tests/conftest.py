@@ -2,6 +2,7 @@
 
 fix_broker     a real Apache Kafka, a fresh topic per test; the header of the run and what was left out of it
 fix_secure     the same with TLS, logins and rights; a machine with no AWS credentials but those of the test
+fix_broken     what broken configurations of the same Kafka are made of
 fix_connect    Kafka Connect and Debezium as readers of a topic
 fix_mock       librdkafka's mock cluster: a topic in a millisecond, slow or failing on request
 fix_leftovers  after every test of process/ and broker/ nothing that it opened may remain
@@ -19,6 +20,7 @@ pytest_plugins = [
     "strategies",
     "fix_broker",
     "fix_secure",
+    "fix_broken",
     "fix_connect",
     "fix_mock",
     "fix_leftovers",

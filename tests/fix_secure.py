@@ -5,11 +5,14 @@ Where Java 17 with its compiler or Maven is missing its tests are left out like 
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import sys
+import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -84,6 +87,17 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
                 monkeypatch.setenv(name, value)
 
     return set_variables
+
+
+def unsigned_token(argument: str) -> tuple[str, float]:
+    """An oauth_cb: an unsigned JSON web token of the user that sasl.oauthbearer.config names."""
+    now = time.time()
+
+    def part(**members: Any) -> str:
+        return base64.urlsafe_b64encode(json.dumps(members).encode()).decode().rstrip("=")
+
+    user = argument.removeprefix("principal=")
+    return f"{part(alg='none')}.{part(sub=user, iat=now - 1, exp=now + 600)}.", now + 600
 
 
 def pytest_report_header() -> list[str]:

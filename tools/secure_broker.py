@@ -16,6 +16,7 @@ Its listeners, all of one process:
     EXPIRED         TLS with a server certificate that has expired
     BAD_HOST        TLS with a server certificate for another host
     IAM             over TLS, the login of AWS MSK by IAM: region REGION, the keys AWS_USER and AWS_SESSION
+    ASTRAY          as PLAINTEXT, but clients are sent on to a port where nobody listens
 
 Users may do this (the certificates alice and bob count as users, and so do the access keys of AWS):
 
@@ -70,7 +71,9 @@ LISTENERS = {
     "EXPIRED": "SSL",
     "BAD_HOST": "SSL",
     "IAM": "SASL_SSL",
+    "ASTRAY": "PLAINTEXT",
 }
+NOBODYS_PORT = 1
 
 _ALICE = ("alice", "CN=alice")
 _WRITERS = (*_ALICE, "CN=bob", AWS_USER["AWS_ACCESS_KEY_ID"], AWS_SESSION["AWS_ACCESS_KEY_ID"])
@@ -134,7 +137,10 @@ class SecureBroker(Broker):
 
     def __init__(self) -> None:
         super().__init__(
-            listeners=[Listener(name, protocol) for name, protocol in LISTENERS.items()],
+            listeners=[
+                Listener(name, protocol, advertised=NOBODYS_PORT if name == "ASTRAY" else None)
+                for name, protocol in LISTENERS.items()
+            ],
             partitions=1,
             retention_bytes=16 << 20,
             heap="256m",
@@ -181,7 +187,7 @@ class SecureBroker(Broker):
     @property
     def addresses(self) -> dict[str, tuple[str, str]]:
         """(security.protocol, host:port) of each listener by name."""
-        return {one.name: (one.protocol, self.address(one.name)) for one in self.listeners}
+        return {one.name: (one.protocol, f"{self.host}:{one.port}") for one in self.listeners}
 
     def options(self, listener: str, user: str = "alice", *, mechanism: str = "SCRAM-SHA-256") -> dict[str, str]:
         """Return librdkafka's options with which a user gets in; at IAM all but the token, which comes from elsewhere.

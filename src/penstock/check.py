@@ -1,11 +1,11 @@
 """check: the steps before the first row, each with its outcome, for `penstock check`.
 
     address    resolves, takes connections, speaks what was configured      each of bootstrap.servers, each advertised
-    clock      is right enough for signed requests to AWS, where those are what logs in
     login      a broker lets us in
     topic      is there; partitions, limits
     rights     we may write to it
     registry   lets us in
+    clock      is right enough for signed requests to AWS
 
 A step that could not be reached says so. The same is done in silence when a writer opens (cluster.py): there the first
 thing that is wrong is the error.
@@ -43,6 +43,7 @@ _OPERATIONS: Final = {
     2: "ALL", 3: "READ", 4: "WRITE", 5: "CREATE", 6: "DELETE", 7: "ALTER", 8: "DESCRIBE", 10: "DESCRIBE_CONFIGS",
     11: "ALTER_CONFIGS",
 }  # fmt: skip
+_MISSING: Final = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC")
 _SETTINGS: Final = ("max.message.bytes", "cleanup.policy", "min.insync.replicas")
 
 
@@ -70,44 +71,58 @@ def check(config: Config) -> Iterator[Finding]:
     visited = list(_addresses(config, given))
     yield from visited
     if any(finding.ok for finding in visited):
-        yield from _login(config, {finding.about for finding in visited})
+        yield from _cluster(config, {finding.about for finding in visited})
     else:
         yield Finding("login", "", None, "not tried: no address can be used")
     yield from _registry(config)
+    if isinstance(config.tokens, MskIam):
+        yield _clock(config.tokens.region)
 
 
-def _addresses(config: Config, addresses: list[str]) -> Iterator[Finding]:
+def _addresses(config: Config, addresses: list[str], why: str = "") -> Iterator[Finding]:
     for address in addresses:
         found = inspect(address, config.kafka, _VISIT_SECS)
         where = ", ".join(found.resolved)
         problem = found.problem and found.problem.removeprefix(f"{found.address}: ")
-        yield Finding("address", found.address, problem is None, problem or f"answers at {where}")
+        text = f"answers at {where}" if problem is None else f"{why}{problem}"
+        yield Finding("address", found.address, problem is None, text)
 
 
-def _login(config: Config, given: set[str]) -> Iterator[Finding]:
-    tokens = open_tokens(config)
-    if isinstance(config.tokens, MskIam):
-        yield _clock(config.tokens.region)
+def _cluster(config: Config, given: set[str]) -> Iterator[Finding]:
     try:
-        token = None if tokens is None else tokens.first()
-        with Cluster(config, token) as cluster:
+        tokens = open_tokens(config)
+        with Cluster(config, None if tokens is None else tokens.first()) as cluster:
             brokers = cluster.connect()
             login = config.kafka.get("sasl.mechanism", "no SASL")
             protocol = config.kafka.get("security.protocol", "plaintext").upper()
-            yield Finding("login", "", True, f"{protocol}, {login}; brokers: {', '.join(brokers)}")
-            yield from _addresses(config, [broker for broker in brokers if broker not in given])
+            count = "1 broker" if len(brokers) == 1 else f"{len(brokers)} brokers"
+            yield Finding("login", "", True, f"{protocol}, {login}; {count}: {', '.join(brokers)}")
+            others = [broker for broker in brokers if broker not in given]
+            advertised = list(
+                _addresses(config, others, "clients are sent on to this address (advertised.listeners), but ")
+            )
+            yield from advertised
+            if len(advertised) == len(brokers) and not any(finding.ok for finding in advertised):
+                yield Finding(
+                    "topic", "", None, "not tried: the brokers send clients on to addresses that cannot be used"
+                )
+                return
             topics: list[Topic] = []
             for name in config.topics_needed:
-                yield from _topic(cluster, name, topics)
-            yield from _limits(config, topics)
+                yield from _topic(config, cluster, name, topics)
+            if topics:
+                yield from _limits(config, topics)
     except PenstockError as error:
         yield Finding("login", "", False, str(error))
 
 
-def _topic(cluster: Cluster, name: str, topics: list[Topic]) -> Iterator[Finding]:
+def _topic(config: Config, cluster: Cluster, name: str, topics: list[Topic]) -> Iterator[Finding]:
     try:
         topic = cluster.topic(name, make=False)
     except ConnectError as error:
+        if error.code in _MISSING and config.writer.create_topic is not None:
+            yield Finding("topic", name, None, "does not exist yet; create_topic makes it when a writer opens")
+            return
         step = "rights" if error.code == "TOPIC_AUTHORIZATION_FAILED" else "topic"
         yield Finding(step, name, False, str(error))
         return
@@ -115,8 +130,8 @@ def _topic(cluster: Cluster, name: str, topics: list[Topic]) -> Iterator[Finding
     settings = [f"{setting} {topic.config[setting]}" for setting in _SETTINGS if setting in topic.config]
     if topic.untold:
         settings.append(f"its settings are not told: {topic.untold}")
-    some = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"
-    yield Finding("topic", name, True, ", ".join([some, *settings]))
+    partitions = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"
+    yield Finding("topic", name, True, ", ".join([partitions, *settings]))
     if topic.operations is None:
         yield Finding("rights", name, None, "the broker does not tell what this login may do")
     else:
@@ -157,7 +172,9 @@ def _clock(region: str) -> Finding:
     except urllib.error.HTTPError as error:  # an answer too
         stamp = error.headers.get("Date")
     except (OSError, ValueError) as error:
-        return Finding("clock", "", None, f"AWS cannot be reached at {url} to compare it: {error}")
+        return Finding(
+            "clock", "", None, f"AWS cannot be reached at {url} to compare it: {getattr(error, 'reason', error)}"
+        )
     try:
         theirs = email.utils.parsedate_to_datetime(stamp or "").timestamp()
     except ValueError:

@@ -18,6 +18,7 @@ import msgspec
 
 from penstock import _core
 from penstock.config import FRAMING_BYTES
+from penstock.config.kafka.login import MskIam
 from penstock.config.kafka.options import load_librdkafka
 from penstock.errors import ConfigError, ConnectError
 from penstock.logs import tell_log
@@ -84,6 +85,7 @@ class Cluster:
         self._redact = config.redactor.redact
         self._explain_at = 0.0
         self._explained: str | None = None
+        self._told: set[tuple[int, str, str]] = set()
         self.servers = config.kafka["bootstrap.servers"]
         load_librdkafka()
         # Nothing is produced, so no producer id is asked for, which some brokers hold back for a while.
@@ -115,7 +117,7 @@ class Cluster:
         while True:
             left = self._deadline - time.monotonic()
             code, brokers = self._admin.brokers(int(max(0.001, min(_STEP_SECS, left)) * 1000))
-            errors += [(name, self._redact(text)) for _, name, text in self._admin.errors()]
+            errors += self._complaints()
             self.tell_log()
             if code == 0:
                 return [f"{host}:{port}" for _, host, port in brokers]
@@ -141,6 +143,10 @@ class Cluster:
             made = self._make(name)
             partitions = self._wait_for(name)
             _, _, _, operations = self._admin.describe_topic(name, self._request_ms())
+        elif code in NO_BROKER:  # the address that we were given answers, and those that it sends us on to do not
+            errors, self._explain_at = self._complaints(), 0.0
+            self._explain(errors)
+            raise self._no_answer(errors, code)
         elif code != 0:
             raise topic_refused(self.servers, name, _core.error_name(code), text or _core.error_text(code))
         if operations is not None and not {_MAY_WRITE, _MAY_DO_ALL} & set(operations):
@@ -155,11 +161,15 @@ class Cluster:
         return Topic(name, partitions, None if operations is None else tuple(operations), config, untold, made)
 
     def tell_log(self) -> None:
-        """Hand on what librdkafka logged, but for each failed connection, which the errors tell as well."""
+        """Hand on what librdkafka logged, each line once, but for failed connections, which the errors tell as well."""
         lines = [(level, facility, self._redact(text)) for level, facility, text in self._admin.log()]
         if self._config.log_level != "debug":
-            lines = [line for line in lines if line[1] != "FAIL"]
+            lines = [line for line in dict.fromkeys(lines) if line[1] != "FAIL" and line not in self._told]
+            self._told.update(lines)
         tell_log(lines, "first connection")
+
+    def _complaints(self) -> list[tuple[str, str]]:
+        return [(name, self._redact(text)) for _, name, text in self._admin.errors()]
 
     def _explain(self, errors: list[tuple[str, str]]) -> None:
         """Find out why nobody lets us in, now and then; raise ConnectError when no address is left that might."""
@@ -169,7 +179,8 @@ class Cluster:
         from penstock.listener import explain  # noqa: PLC0415 - ssl and more, needed only when something is wrong
 
         hidden = frozenset(name for name, value in self._config.kafka.items() if value in self._config.hidden)
-        why = explain(self._config.kafka, errors, _VISIT_SECS, hidden=hidden)
+        region = self._config.tokens.region if isinstance(self._config.tokens, MskIam) else None
+        why = explain(self._config.kafka, errors, _VISIT_SECS, hidden=hidden, msk_region=region)
         self._explain_at = time.monotonic() + _EXPLAIN_EVERY_SECS
         if why.text is not None and why.lasting:
             raise ConnectError(why.text, code=_worst(errors))
@@ -223,7 +234,7 @@ def before_first_row(config: Config, token: Token | None) -> Config:
     """Look at the cluster and at every topic of the job, and return the configuration as the topics allow it.
 
     message.max.bytes is lowered to the least of the topics' limits less 128 bytes, which is logged.
-    Raises ConnectError, as Cluster does; ConfigError when a topic's limit leaves no room for a message.
+    Raises ConnectError, as Cluster does, and when a topic's limit leaves no room for a message.
     """
     with Cluster(config, token) as cluster:
         cluster.connect()
@@ -241,7 +252,7 @@ def within_limits(config: Config, topics: list[Topic]) -> Config:
     if given <= largest:
         return config
     if largest <= FRAMING_BYTES:
-        raise ConfigError(
+        raise ConnectError(
             f'topic "{name}" takes at most {limit} bytes (its max.message.bytes), which leaves no room for a message; '
             "raise it"
         )

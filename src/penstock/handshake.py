@@ -70,7 +70,7 @@ def trusting(options: Mapping[str, str]) -> ssl.SSLContext:
         if option == "ssl.ca.pem":
             context.load_verify_locations(cadata=place)
         elif place == "probe":
-            context.load_default_certs()
+            _trust_system(context)
         elif os.path.isdir(place):  # noqa: PTH112 - as librdkafka asks; a path of any form
             context.load_verify_locations(capath=place)
         else:
@@ -79,6 +79,15 @@ def trusting(options: Mapping[str, str]) -> ssl.SSLContext:
         why = _why_not_loaded(error, "no PEM certificates in it")
         raise UnusableError(f"{option} cannot be used: {why}; give the authorities that sign for the brokers") from None
     return context
+
+
+def _trust_system(context: ssl.SSLContext) -> None:
+    """Trust this system's authorities, and not SSL_CERT_FILE or SSL_CERT_DIR, of which librdkafka takes no notice."""
+    found = ssl.get_default_verify_paths()
+    file = found.openssl_cafile if os.path.isfile(found.openssl_cafile) else None  # noqa: PTH113 - may be ""
+    directory = found.openssl_capath if os.path.isdir(found.openssl_capath) else None  # noqa: PTH112 - as above
+    if file is not None or directory is not None:
+        context.load_verify_locations(file, directory)
 
 
 def permissive(options: Mapping[str, str]) -> ssl.SSLContext:

@@ -356,6 +356,7 @@ def explain(
     timeout_secs: float,
     *,
     hidden: frozenset[str] = frozenset(),
+    msk_region: str | None = None,
 ) -> Explanation:
     """Say in one sentence why a client could not connect, the most telling one over all addresses.
 
@@ -363,6 +364,7 @@ def explain(
     errors        what librdkafka reported, oldest first: the error's name, such as "_TRANSPORT", and its text
     timeout_secs  for each connection of an inspection; all addresses are visited at once
     hidden        options whose value is not shown
+    msk_region    where the token of SASL OAUTHBEARER is one of AWS MSK IAM
 
     No sentence: every address can be used as configured, or cannot be judged from here; librdkafka's own text is all
     there is. Lasting: no address of bootstrap.servers will let us in, however long it is waited for.
@@ -372,7 +374,7 @@ def explain(
     given = {_host_and_port(place.rpartition("://")[2])[0] for place in places}
     refused: dict[str, str] = {}
     for broker, code, text in found:
-        said = _authentication_problem(broker[3] if broker else text, options, hidden) if code == _LOGIN else None
+        said = _login_problem(broker[3] if broker else text, options, hidden, msk_region) if code == _LOGIN else None
         if said is not None:
             where = broker[1] if broker else options["bootstrap.servers"]
             refused |= dict.fromkeys([broker[1]] if broker else given, f"{where}: {said}")
@@ -395,7 +397,7 @@ def explain(
     return Explanation(None, lasting=False)
 
 
-def _authentication_problem(text: str, options: Mapping[str, str], hidden: frozenset[str]) -> str | None:
+def _login_problem(text: str, options: Mapping[str, str], hidden: frozenset[str], msk_region: str | None) -> str | None:
     """Return librdkafka's sentence about refused credentials in ours, None where it is about something else."""
     refused = _REFUSED.search(text)
     if refused is None:
@@ -405,6 +407,11 @@ def _authentication_problem(text: str, options: Mapping[str, str], hidden: froze
     if mechanism == "OAUTHBEARER":
         with contextlib.suppress(ValueError, KeyError, TypeError):
             said = json.loads(said)["status"]
+        if msk_region is not None:
+            return (
+                f"the broker refuses the token of AWS MSK IAM for region {msk_region}: {said}; check that the cluster "
+                "is there, the AWS credentials and what their policy allows, and the clock of this machine"
+            )
         return (
             f"the broker refuses the token of SASL OAUTHBEARER: {said}; check for whom it is made, how long it is "
             "valid, and the clock of this machine"

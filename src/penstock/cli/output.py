@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from penstock.names import shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
@@ -156,7 +158,7 @@ def finding_text(finding: Finding) -> str:
     """Lay out one step of a check: a sign, what it is about, and what was found, folded to the terminal's width."""
     sign = {True: "✓", False: "✗", None: "·"}[finding.ok]
     head = f"{sign} {finding.step:<13} "
-    about = f"{finding.about}: " if finding.about else ""
+    about = f"{finding.about}: " if finding.about and shown(finding.about) not in finding.text else ""
     return textwrap.fill(
         f"{about}{finding.text}", width(), initial_indent=head, subsequent_indent=" " * len(head),
         break_long_words=False, break_on_hyphens=False,
