@@ -274,7 +274,7 @@ def read_options(
         place = f"{where}: {given_as[name]}" if name in given_as else where
         value, reference = given, None
         if isinstance(given, str) and is_reference(given):
-            if not reads(same):
+            if not reads(same) or _is_consumers(name):
                 check_reference(given, f"{where}: {name}")
                 continue
             value, reference = references.read(given, f"{where}: {name}", public=_is_public(name)), given
@@ -365,7 +365,7 @@ def _plain(option: KafkaOption, allowed: str) -> str:
 def _is_public(name: str) -> bool:
     """Tell whether everybody may see what the option is: addresses of brokers, numbers and words of lists."""
     row = property_table().get(name)
-    return spelling(name) == "bootstrap.servers" or (row is not None and bool(row.allowed))
+    return spelling(name) in {"bootstrap.servers", "sasl.mechanism"} or (row is not None and bool(row.allowed))
 
 
 def _is_consumers(name: str) -> bool:
