@@ -23,7 +23,7 @@ from typing import Any, Final
 from penstock.config.connector import TRANSPORT_FIELDS, Given
 from penstock.config.secrets import Redactor
 from penstock.errors import ConfigError, PenstockError
-from penstock.names import shown
+from penstock.names import is_unicode, shown
 
 __all__ = ["References", "check_reference", "is_reference", "read_references"]
 
@@ -153,10 +153,8 @@ def _read_variable(name: str, where: str) -> str:
     value = os.environ.get(name)
     if value is None:
         raise ConfigError(f"{where}: the environment variable is not set; set it, or give the value itself")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{where}: the environment variable is not UTF-8 text; set it to such") from None
+    if not is_unicode(value):
+        raise ConfigError(f"{where}: the environment variable is not UTF-8 text; set it to such")
     return value
 
 

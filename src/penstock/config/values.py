@@ -12,7 +12,7 @@ from penstock.config.document import parse_json
 from penstock.config.memory import parse_bytes
 from penstock.config.settings import CreateTopic, Relation
 from penstock.errors import ConfigError
-from penstock.names import did_you_mean, shown
+from penstock.names import did_you_mean, is_unicode, shown
 
 __all__ = [
     "choices",
@@ -53,13 +53,19 @@ def _header(one: object, where: str) -> tuple[str, bytes | None]:
         raise ConfigError(f'{where} must be an object with "key" and "value"')
     if not isinstance(key, str):
         raise ConfigError(f"{where}.key must be a text, and is required")
+    if not is_unicode(f"{key}{value if isinstance(value, str) else ''}"):
+        raise ConfigError(f"{where}: key and value must be UTF-8 text; from Python, a value may be bytes")
+    return key, _header_value(value, f"{where}.value")
+
+
+def _header_value(value: object, where: str) -> bytes | None:
     if value is None or isinstance(value, bytes):
-        return key, value
+        return value
     if isinstance(value, str):
-        return key, value.encode()
+        return value.encode()
     if isinstance(value, list) and all(type(byte) is int and 0 <= byte <= 255 for byte in value):  # noqa: PLR2004
-        return key, bytes(value)
-    raise ConfigError(f"{where}.value must be a text, a list of numbers 0 to 255, or null; it is sent as bytes")
+        return bytes(value)
+    raise ConfigError(f"{where} must be a text, a list of numbers 0 to 255, or null; it is sent as bytes")
 
 
 def read_columns(given: Given) -> tuple[str, ...]:

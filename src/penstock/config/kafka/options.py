@@ -20,7 +20,7 @@ import msgspec
 from penstock.config.references import References, check_reference, is_reference
 from penstock.config.secrets import NOT_SHOWN, is_secret
 from penstock.errors import ConfigError
-from penstock.names import did_you_mean, shown
+from penstock.names import did_you_mean, is_unicode, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -138,7 +138,9 @@ _OWNED: Final = {
 
 _OLDEST: Final = (2, 12)  # as pyproject.toml asks; before 2.8 a chain of certificates given inline was cut to its first
 _TABLE_COLUMNS: Final = 6  # name, C/P, range, default, importance, description
-_WHOLE: Final = re.compile(r"[+-]?\d+")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}")
+_FRACTION: Final = re.compile(r"[+-]?([0-9]{1,20}\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _RANGE: Final = re.compile(r"(-?\d+) \.\. (-?\d+)")
 _FRACTIONS_ALLOWED: Final = frozenset({"linger.ms"})  # the only one that librdkafka keeps as a float
 _TRUE: Final = frozenset({"true", "t", "1"})  # what librdkafka takes for a boolean, in any case
@@ -301,6 +303,8 @@ def _check_name(name: str, where: str, settings: Collection[str]) -> None:
         )
     if name in property_table():
         return
+    if not _NAME.fullmatch(name.strip()):  # not repeated: it may be a value that lost its name
+        raise ConfigError(f"{where}: the name of a librdkafka option has letters, digits, '.', '_' and '-' only")
     # Some names are taken but not listed (client.software.name), so librdkafka has the last word.
     said = refusal(name, "")
     if said is not None and said.startswith("No such configuration property"):
@@ -325,6 +329,8 @@ def _text(name: str, value: object, where: str) -> str:
         )
     if "\0" in value:
         raise ConfigError(f"{where}: {name} contains a zero byte, where librdkafka would end the value; remove it")
+    if not is_unicode(value):
+        raise ConfigError(f"{where}: {name} is not UTF-8 text; give it as such")
     return value
 
 
@@ -353,12 +359,14 @@ def _plain(option: KafkaOption, allowed: str) -> str:
     if allowed == "true, false":
         lower = value.lower()
         return "true" if lower in _TRUE else "false" if lower in _FALSE else option.value
-    if _RANGE.fullmatch(allowed) and value[:1] in "+-0123456789" and value:
-        # librdkafka reads the digits it finds, in octal after a 0, and ignores the rest without a word.
-        if _WHOLE.fullmatch(value):
-            return str(int(value))
-        if spelling(option.name) not in _FRACTIONS_ALLOWED:
-            raise ConfigError(f"{option}: not a whole number; allowed: {allowed}")
+    if not _RANGE.fullmatch(allowed):
+        return value if allowed else option.value  # a word of a list, where librdkafka overlooks some white space
+    # librdkafka reads the digits it finds, in octal after a 0, and ignores the rest without a word.
+    if _WHOLE.fullmatch(value):
+        return str(int(value))
+    may_be_fraction = spelling(option.name) in _FRACTIONS_ALLOWED
+    if value and not (may_be_fraction and _FRACTION.fullmatch(value)):
+        raise ConfigError(f"{option}: not a {'' if may_be_fraction else 'whole '}number; allowed: {allowed}")
     return option.value
 
 
