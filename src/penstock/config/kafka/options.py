@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from penstock.config.connector import json_kind
 from penstock.config.references import References, check_reference, is_reference
 from penstock.config.secrets import NOT_SHOWN, is_secret
 from penstock.errors import ConfigError
@@ -324,7 +325,7 @@ def _text(name: str, value: object, where: str) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if not isinstance(value, str):
         raise ConfigError(
-            f"{where}: {name} must be a text, a number or a boolean, found {type(value).__name__}; "
+            f"{where}: {name} must be a text, a number or a boolean, found {json_kind(value)}; "
             "leave it out to use the default"
         )
     if "\0" in value:
