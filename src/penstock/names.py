@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "function_name", "nearest", "shown"]
+__all__ = ["did_you_mean", "function_name", "is_unicode", "nearest", "shown"]
 
 # Below 0.6 difflib pairs names that share only a suffix such as ".ms", which sends people the wrong way.
 _LIKENESS = 0.6
@@ -51,3 +51,12 @@ def function_name(function: object) -> str:
     if isinstance(function, str):
         return function
     return str(getattr(function, "__qualname__", type(function).__name__))
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8: what a command line holds in another encoding cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

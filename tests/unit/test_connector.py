@@ -123,6 +123,7 @@ def test_one_of_several_is_chosen_by_name() -> None:
         ([{}, 5], "unnamed-0", ["connector 1 must be an object"]),
         ([], None, ["array of 0 connectors"]),
         (None, "a", ['connector="a"', "--config"]),
+        ([{}, {}], 1, ["connector must be the name", "a number"]),
     ],
 )
 def test_a_connector_that_cannot_be_told_is_refused(config: Any, name: str | None, words: list[str]) -> None:
@@ -215,6 +216,7 @@ def test_an_unknown_field_of_the_connector_warns_with_the_nearest_name() -> None
         ({**PLAIN, "postprocessor": [{"name": "p"}]}, ["postprocessor is not supported"]),
         ({"topic": "t"}, ["topic", "inside transport.config"]),
         ({**PLAIN, "linger.ms": "5"}, ["linger.ms", "inside transport.config"]),
+        ({"transport": {"name": None}}, ["transport.name is null"]),
         ({"transport": {"name": "kafka_input"}}, ['"kafka_input"', '"kafka_output"']),
         ({"transport": {"confg": {}}}, ['"confg"', '"config"']),
         ({"transport": {"topic": "t"}}, ['"topic"', "inside transport.config"]),
@@ -235,8 +237,8 @@ def test_an_unknown_field_of_the_connector_warns_with_the_nearest_name() -> None
         (with_transport(topc="t"), ['"topc"', '"topic"']),
         (with_transport(fault_tolerance=[]), ["fault_tolerance must be an object"]),
         (with_transport(fault_tolerance={"consumer_options": 5}), ["consumer_options must be an object"]),
-        (with_transport(**{"linger.ms": None}), ["linger.ms", "NoneType"]),
-        (with_transport(**{"linger.ms": [5]}), ["linger.ms", "list"]),
+        (with_transport(**{"linger.ms": None}), ["linger.ms", "null"]),
+        (with_transport(**{"linger.ms": [5]}), ["linger.ms", "an array"]),
     ],
 )
 def test_a_connector_that_cannot_be_honoured_is_one_sentence(config: dict[str, Any], words: list[str]) -> None:
@@ -269,6 +271,8 @@ def test_broken_json_is_named_by_file_line_and_column(tmp_path: Path) -> None:
     [
         ('{"writer": {"key": "a", "key": "b"}}', '"key" is given twice'),
         ('{"writer": {"workers": NaN}}', "NaN is not JSON"),
+        ('{"writer": {"workers": ' + "9" * 5000 + "}}", "thousands of digits"),
+        ("sasl.password=hunter2", "config: a text is neither an existing file"),
         ("[" * 100_000, "config"),
         ("[]", "array of 0 connectors"),
         ("[{}, {}]", "there are 2 connectors"),

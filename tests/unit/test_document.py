@@ -196,6 +196,8 @@ def test_broken_toml_is_named_by_its_place(tmp_path: Path) -> None:
     assert "hunter2" not in sentence
     twice = '[transport.config]\n"linger.ms" = 5\nlinger.ms = 6\n'
     assert "linger.ms is given twice" in refusal_of(saved(tmp_path, "o.toml", twice))
+    for text, words in (("a=" + "9" * 5000, "thousands of digits"), ("a=" + "[" * 5000, "nested too deeply")):
+        assert words in refusal_of(saved(tmp_path, "o.toml", text))
 
 
 # .properties.
@@ -259,6 +261,10 @@ group.id=g
 writer.key=id, day
 writer.max_weight=3
 writer.create_topic={"partitions": 3}
+writer.relation={"name": "o", "indexes": {"i": ["id"]}}
+headers=[{"key": "a", "value": "b"}]
+enable_output_buffer=true
+max_output_buffer_time_millis=50
 format=json
 format.config.array=true
 format.config.buffer_size_records=7
@@ -269,6 +275,8 @@ format.config.buffer_size_records=7
     assert (config.writer.key, config.writer.max_weight) == (("id", "day"), 3)
     assert config.writer.create_topic is not None
     assert config.writer.create_topic.partitions == 3
+    assert (config.writer.relation.indexes, config.headers) == ({"i": ("id",)}, (("a", b"b"),))
+    assert (config.enable_output_buffer, config.max_output_buffer_time_millis) == (True, 50)
     assert (
         config.format
         == load(topic="t", format={"name": "json", "config": {"array": True, "buffer_size_records": 7}}).format
@@ -285,6 +293,8 @@ format.config.buffer_size_records=7
         ("sasl.password=hunter2\nsasl.password=hunter3", ["line 2", "sasl.password"]),
         ("a=\\u12g4", ["p, line 1", "four hexadecimal digits"]),
         ("a=\\ud83d", ["p, line 1", "half a character"]),
+        ("a=b\nssl.key.pem=-----BEGIN PRIVATE KEY-----\nhunter\n-----END", ["p, line 2", "ssl.key.pem", "location"]),
+        ("ssl.key.pem=\\\n-----BEGIN PRIVATE KEY-----\nhunter", ["p, line 1", "ssl.key.pem", "\\n\\ at the end"]),
     ],
 )
 def test_properties_that_java_would_misread_are_refused(text: str, words: list[str]) -> None:
@@ -314,6 +324,15 @@ def test_errors_of_a_properties_file_name_the_key_alone(tmp_path: Path) -> None:
     assert str(raised.value).startswith(f"batch.size=x ({path}): ")
     path = saved(tmp_path, "o.properties", "topic=a b\n")
     with pytest.raises(ConfigError, match=r"o\.properties: topic: "):
+        load(path)
+    path = saved(tmp_path, "o.properties", "writer.topic=t\n")
+    with pytest.raises(ConfigError, match=r"writer\.topic: .* give it as topic$"):
+        load(path)
+    path = saved(tmp_path, "o.properties", "writer.index=i\n")
+    with pytest.raises(ConfigError, match=r"writer\.index: .* give it as index$"):
+        load(path)
+    path = saved(tmp_path, "o.properties", "topic=t\nformat.config=x\nformat.config.array=true\n")
+    with pytest.raises(ConfigError, match=r'no option "format\.config"'):
         load(path)
 
 

@@ -12,6 +12,7 @@ from penstock.config import load
 from penstock.config.kafka import java as java_options
 from penstock.config.kafka.jaas import parse_jaas
 from penstock.config.kafka.java import translate
+from penstock.config.kafka.login import MskIam
 from penstock.config.kafka.options import property_table
 from penstock.errors import ConfigError
 
@@ -139,6 +140,9 @@ def test_msk_iam_becomes_settings(java: dict[str, Any], mechanism: str, role: st
         ({"ssl.keystore.location": "/a.jks"}, ["ssl.keystore.location=client.p12"]),
         ({"ssl.cipher.suites": "TLS_AES_128_GCM_SHA256"}, ["ssl.cipher.suites", "OpenSSL"]),
         ({"ssl.engine.factory.class": "x"}, ["code in Java"]),
+        ({"config.providers": "env", "sasl.password": "${env:hun}"}, ["config.providers", "${env:NAME}"]),
+        ({"max.request.size": None}, ["max.request.size is null", "leave it out"]),
+        ({"sasl.jaas.config": None}, ["sasl.jaas.config is null"]),
         ({"sasl.login.callback.handler.class": "org.acme.Handler"}, ["code in Java", "oauth_cb"]),
         ({"sasl.jaas.config": "${secret:kubernetes:a/b}"}, ["sasl.username", "these as references"]),
         ({"sasl.jaas.config": 5}, ["must be a text, found a number"]),
@@ -253,15 +257,32 @@ topic=orders
 
 
 def test_settings_that_follow_give_way_to_those_given() -> None:
-    """A keyword is higher than what an option implies; in one file the two must agree."""
+    """What an option implies is as high as its place: above a lower one's setting, and in one file they must agree."""
     iam = {"sasl.mechanism": "AWS_MSK_IAM", "sasl.jaas.config": f'{IAM}.IAMLoginModule required awsRoleArn="a";'}
     rest = {"security.protocol": "SASL_SSL", "region": "eu-west-1", "topic": "t"}
     file = {"transport": {"config": {**iam, **rest}}}
     assert (load(file).writer.aws_iam, load(file).writer.aws_role_arn) == (True, "a")
     assert load(file, aws_role_arn="b").writer.aws_role_arn == "b"
     assert load({"transport": {"config": rest}}, kafka_options=iam).writer.aws_role_arn == "a"
+    lower = {"transport": {"config": rest}, "writer": {"aws_iam": False, "aws_role_arn": "b"}}
+    assert load(lower, kafka_options=iam).tokens == MskIam("eu-west-1", "a")
     with pytest.raises(ConfigError, match=r"writer.aws_role_arn and .*sasl.jaas.config.* differ"):
         load({**file, "writer": {"aws_role_arn": "b"}})
+
+
+def test_what_follows_from_a_login_falls_with_it(tmp_path: Path) -> None:
+    """A mechanism named in a higher place takes the lower one's AWS with it; another way to AWS leaves the role."""
+    file = tmp_path / "java.properties"
+    file.write_text(
+        "topic=t\nregion=eu-west-1\nsecurity.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\n"
+        f'sasl.jaas.config={IAM}.IAMLoginModule required awsRoleArn="a";\nwriter.aws_iam=true\n'
+    )
+    assert load(file).tokens == MskIam("eu-west-1", "a")
+    assert load(file, kafka_options={"sasl.mechanism": "OAUTHBEARER"}).tokens == MskIam("eu-west-1", "a")
+    file.write_text(file.read_text().replace("writer.aws_iam=true\n", ""))
+    plain = {"sasl.mechanism": "PLAIN", "sasl.username": "u", "sasl.password": "p"}
+    config = load(file, kafka_options=plain, aws_iam=False)
+    assert (config.tokens, config.kafka["sasl.mechanism"]) == (None, "PLAIN")
 
 
 def test_errors_name_the_option_that_was_given() -> None:

@@ -88,6 +88,7 @@ def test_every_name_of_the_table_is_known_owned_or_for_consumers() -> None:
         ("Bootstrap.Servers", "bootstrap.servers"), ("enable-idempotence", "enable.idempotence"),
         ("queue.bufering.max.messages", "queue.buffering.max.messages"), ("ack", "acks"),
         ("security.protocl", "security.protocol"), ("sasl.pasword", "sasl.password"), ("topc", "topic"),
+        ("acks ", "acks"),
     ],
 )  # fmt: skip
 def test_a_misspelt_option_gets_the_nearest_name(slip: str, nearest: str) -> None:
@@ -96,6 +97,13 @@ def test_a_misspelt_option_gets_the_nearest_name(slip: str, nearest: str) -> Non
     assert f'"{slip}"' in sentence
     assert f'"{nearest}"' in sentence
     assert "hunter2" not in sentence
+
+
+@pytest.mark.parametrize("name", ["acks\0password", "password=hunter2", "MIIEvQ/hunter2+", "", "a" * 101])
+def test_what_cannot_be_a_name_is_not_repeated(name: str) -> None:
+    """A value that lost its name is refused unseen, and nothing after a zero byte slips through."""
+    assert "has letters, digits" in refusal_of({name: "1"})
+    assert not name or name not in refusal_of({name: "1"})
 
 
 def test_an_unknown_option_without_a_neighbour_suggests_nothing() -> None:
@@ -195,6 +203,8 @@ def test_two_aliases_must_agree_in_one_place_and_the_higher_place_wins() -> None
         ("batch.size", "+7", "7"), ("socket.timeout.ms", 60000.0, "60000"), ("enable.idempotence", True, "true"),
         ("enable.idempotence", "T", "true"), ("enable.idempotence", "1", "true"), ("acks", -1, "all"),
         ("acks", "ALL", "all"), ("socket.keepalive.enable", False, "false"), ("client.id", 7, "7"),
+        ("security.protocol", " ssl", "ssl"), ("compression.type", " gzip ", "gzip"), ("client.id", " a ", " a "),
+        ("linger.ms", ".5", ".5"),
     ],
 )  # fmt: skip
 def test_values_are_passed_on_in_plain_form(name: str, value: object, text: str) -> None:
@@ -214,8 +224,15 @@ def test_values_are_passed_on_in_plain_form(name: str, value: object, text: str)
         ("compression.type", "lz5", ['"lz5"', "allowed: none, gzip, snappy, lz4, zstd"]),
         ("enable.idempotence", "yes", ["true or false"]),
         ("client.id", "a\0b", ["client.id", "zero byte"]),
-        ("client.id", {"a": 1}, ["client.id", "dict"]),
-        ("client.id", None, ["client.id", "NoneType", "leave it out"]),
+        ("client.id", "a\udce9", ["client.id", "not UTF-8 text"]),
+        ("batch.size", "9" * 5000, ["not a whole number"]),
+        ("batch.size", "many", ["not a whole number"]),
+        ("linger.ms", "5ms", ["not a number", "0 .. 900000"]),
+        ("linger.ms", float("nan"), ["linger.ms=nan", "not a number"]),
+        ("linger.ms", "0x10", ["not a number"]),
+        ("linger.ms", "-0.5", ["linger.ms=-0.5", "outside allowed range"]),
+        ("client.id", {"a": 1}, ["client.id", "an object"]),
+        ("client.id", None, ["client.id", "null", "leave it out"]),
         ("delivery.report.only.error", "1", ["delivery.report.only.error", "receipt"]),
         ("sasl.username", "${env:NO-NAME}", ["sasl.username", "${env:NO-NAME}", "names no variable"]),
         ("sasl.password", "${secret:kubernetes:a/b}", ["sasl.password: ${secret:kubernetes:a/b}", "does not exist"]),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import penstock
 from penstock.config import load
+from penstock.config.kafka.login import MskIam
 from penstock.config.references import References, is_reference
 from penstock.errors import ConfigError
 
@@ -218,8 +219,8 @@ def test_they_count_in_transport_format_and_headers(secrets_dir: Path, monkeypat
 
 
 def test_they_count_in_keywords_and_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    """topic, headers, bootstrap_servers, format and options are read by whatever way they were given."""
-    for name, value in (("T", "orders"), ("B", "h:1"), ("H", "value"), ("D", ";")):
+    """topic, headers, bootstrap_servers, region, format and options are read by whatever way they were given."""
+    for name, value in (("T", "orders"), ("B", "h:1"), ("H", "value"), ("D", ";"), ("R", "arn:aws:iam::1:role/r")):
         monkeypatch.setenv(name, value)
     config = load(
         topic="${env:T}",
@@ -236,7 +237,21 @@ def test_they_count_in_keywords_and_flags(monkeypatch: pytest.MonkeyPatch) -> No
     assert config.headers == (("a", b"value"),)
     assert config.format.delimiter == ";"
     assert config.writer.op_column == "${env:H}"
-    assert load(topic="t", headers=iter([("a", "${env:H}")])).headers == (("a", b"value"),)
+    for headers in (iter([("a", "${env:H}")]), {"a": "${env:H}"}.items(), {("a", "${env:H}")}):
+        assert load(topic="t", headers=headers).headers == (("a", b"value"),)
+    for region, role in ((connector(region="${env:H}"), {}), (None, {"region": "${env:H}"})):
+        login = {"sasl.mechanism": "OAUTHBEARER", "security.protocol": "SASL_SSL"}
+        config = load(region, topic="t", kafka_options=login, aws_role_arn="${env:R}", **role)
+        assert config.tokens == MskIam("value", "arn:aws:iam::1:role/r")
+
+
+def test_they_count_in_a_properties_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file without a tree names has no other places than the connector's object."""
+    monkeypatch.setenv("L", "debug")
+    file = tmp_path / "a.properties"
+    file.write_text("topic=t\nlog_level=${env:L}\nregion=${env:L}\nwriter.op_column=${env:L}\n")
+    config = load(file)
+    assert (config.log_level, config.writer.region, config.writer.op_column) == ("debug", "debug", "${env:L}")
 
 
 def test_only_what_counts_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +264,17 @@ def test_only_what_counts_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         load(lower, topic="t", kafka_options={"acks": "all"})
     with pytest.raises(ConfigError, match="names no variable"):
         load(connector(**{"sasl.password": "${env:}"}), kafka_options={"sasl.password": "p"})
+    lower = connector(**{"metadata.broker.list": "${env:NOT_SET}", "group.id": "${env:NOT_SET}"})
+    assert load(lower, bootstrap_servers="h:1").kafka["bootstrap.servers"] == "h:1"
+    with pytest.raises(ConfigError, match=r"metadata.broker.list: \$\{env:NOT_SET\}: the env"):
+        load(lower)
+
+
+def test_the_name_of_a_mechanism_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it would be taken out of every PLAINTEXT in the log."""
+    monkeypatch.setenv("M", "PLAIN")
+    login = {"sasl.mechanisms": "${env:M}", "security.protocol": "SASL_SSL", "sasl.username": "u", "sasl.password": "p"}
+    assert load(connector(**login)).hidden == {}
 
 
 def test_a_preview_needs_no_secrets_of_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:

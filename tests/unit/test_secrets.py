@@ -50,8 +50,8 @@ def test_which_options_are_secret() -> None:
         "ssl.keystore.password",
         "ssl_key",
     ]
-    assert is_secret("sasl.jaas.config")  # Java's
-    assert is_secret("ssl.truststore.password")
+    javas = ("sasl.jaas.config", "ssl.truststore.password", "ssl.keystore.key", "basic.auth.user.info")
+    assert all(map(is_secret, javas))
 
 
 # Taking secrets out of texts.
@@ -210,12 +210,20 @@ def test_a_literal_secret_on_the_command_line_is_warned_of(capsys: pytest.Captur
     assert main([*words, "-X", f"ssl.keystore.password={MARKER}", "-X", "linger.ms=4"]) == 0
     _, err = capsys.readouterr()
     (line,) = [line for line in err.splitlines() if "warning" in line]
-    assert line.startswith("penstock: warning: -X sasl.password, ssl.keystore.password: ")
-    assert "-X 'sasl.password=${env:NAME}'" in line
+    assert line.startswith("penstock: warning: -X sasl.password, -X ssl.keystore.password: ")
+    assert "'${env:NAME}'" in line
+    form = '{"name": "avro", "config": {"registry_username": "a", "registry_password": "%s"}}'
+    assert main([*words[:2], "--format", form % MARKER]) == 2  # there is no registry
+    said = capsys.readouterr().err
+    assert "warning: --format registry_password: " in said
+    assert MARKER not in said
+    assert main([*words[:2], "--format", form % "${env:PATH}"]) == 2
     assert main([*words[:2], "-X", "ssl.key.password=${env:M}"]) == 0
-    assert main([*words[:2], "-X", f"sasl.password:{MARKER}"]) == 2
+    for end in ("", "=", "=="):  # base64, perhaps
+        for command in (words[:2], ["check", "--topic", "t"]):
+            assert main([*command, "-X", f"sasl.password:{MARKER}{end}"]) == 2
     assert main([*words[:2], "-X", f"sasl.password={MARKER}", "-X", f"sasl.password={MARKER}x"]) == 2
-    later = capsys.readouterr().err
+    later = "".join(capsys.readouterr())
     assert "warning" not in later
     assert MARKER not in err + later
 

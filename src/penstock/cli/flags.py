@@ -6,6 +6,8 @@ argparse is given one command at a time, so that a wrong flag is answered at onc
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -66,6 +68,7 @@ of them back with an ordinary consumer and print the receipt. Needs no Kafka and
 
 _CONFIG_ABOUT: Final = "List every setting with its type, its default, its meaning and why the default is what it is."
 
+_KEY: Final = re.compile(r"[A-Za-z0-9._-]+")
 _COLUMN_LISTS: Final = frozenset({"key", "partition_by", "header_columns", "topics"})
 _METAVARS: Final = {
     "topic": "T",
@@ -242,7 +245,7 @@ def settings_of(flags: argparse.Namespace) -> dict[str, Any]:
     options: dict[str, str] = {}
     for number, pair in enumerate(flags.kafka_options, start=1):
         key, equals, value = pair.partition("=")
-        if not equals or not key:  # not repeated: `-X sasl.password:…`
+        if not equals or not _KEY.fullmatch(key):  # not repeated: `-X sasl.password:…`, the value perhaps ending in =
             which = f"-X number {number}" if len(flags.kafka_options) > 1 else "-X"
             raise ConfigError(f"{which}: found no KEY=VALUE in it; write for example -X linger.ms=20")
         if options.setdefault(key, value) != value:
@@ -253,17 +256,28 @@ def settings_of(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def warn_of_visible_secrets(flags: argparse.Namespace) -> None:
-    """Say which secrets -X gives as they are: every user of the machine sees them."""
+    """Say which secrets -X and --format give as they are: every user of the machine sees them."""
     from penstock.config.references import is_reference  # noqa: PLC0415 - as above
     from penstock.config.secrets import is_secret  # noqa: PLC0415 - as above
 
-    pairs = (pair.partition("=") for pair in flags.kafka_options)
-    names = dict.fromkeys(name for name, _, value in pairs if is_secret(name) and not is_reference(value))
+    pairs = [pair.partition("=")[::2] for pair in flags.kafka_options]
+    given = [(f"-X {name}", value) for name, value in pairs if _KEY.fullmatch(name) and is_secret(name)]
+    given += [(f"--format {name}", value) for name, value in _members(flags.format) if is_secret(name)]
+    names = dict.fromkeys(name for name, value in given if not is_reference(value))
     if names:
         say(
-            f"warning: -X {', '.join(names)}: what a command line holds is shown to everybody on this machine (ps); "
-            f"give a reference, -X '{next(iter(names))}=${{env:NAME}}', or put it into the file of --config"
+            f"warning: {', '.join(names)}: what a command line holds is shown to everybody on this machine (ps); give "
+            "a reference, '${env:NAME}', as its value, or put it into the file of --config"
         )
+
+
+def _members(form: str | None) -> list[tuple[str, object]]:
+    """Return the members in the text of --format; none where it is a name or wrong, which config.load says."""
+    try:
+        members = json.loads(form or "")["config"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return []
+    return list(members.items()) if isinstance(members, dict) else []
 
 
 def sources_of(flags: argparse.Namespace) -> list[str]:

@@ -97,6 +97,8 @@ def read_connector(config: ConfigSource, name: str | None = None) -> Connector:
     """
     document = read_document(config)
     origin = document.origin
+    if name is not None and not isinstance(name, str):
+        raise ConfigError(f"connector must be the name of one, found {json_kind(name)}")
     connector = _choose(document, name)
     warnings, notes = _check_fields(connector, origin)
     settings: dict[str, Given] = {}
@@ -108,10 +110,11 @@ def read_connector(config: ConfigSource, name: str | None = None) -> Connector:
     _check_transport(transport, origin)
     strict = not document.flat
     for field, value in fields.items():
-        if field not in TRANSPORT_FIELDS:
-            options[field] = value
-        elif TRANSPORT_FIELDS[field]:
+        own = TRANSPORT_FIELDS.get(field)
+        if own or (document.flat and field in _TOP_SETTINGS):
             settings[field] = Given(value, f"{place}{': ' if document.flat else '.'}{field}", from_json=strict)
+        elif own is None:
+            options[field] = value
         elif value is not None:
             notes.append(_note(origin, f"transport.config.{field}"))
     _check_exactly_once(fields.get("fault_tolerance"), f"{origin}: transport.config.fault_tolerance", warnings)
@@ -178,10 +181,12 @@ def _writer_settings(connector: Mapping[str, Any], origin: str, *, from_json: bo
     for name, value in _object(_absent(connector.get("writer")), f"{origin}: writer").items():
         settings_where = f"{origin}: writer.{name}"
         if name in _TOP_SETTINGS:
-            raise ConfigError(f"{settings_where}: this belongs to the connector; give it at its top, beside transport")
+            place = "at its top, beside transport" if from_json else f"as {name}"
+            raise ConfigError(f"{settings_where}: this belongs to the connector; give it {place}")
         if (name in TRANSPORT_FIELDS and name != "region") or name == "bootstrap_servers" or "." in name:
             right = "bootstrap.servers" if name == "bootstrap_servers" else name
-            raise ConfigError(f"{settings_where}: this belongs to the transport; give it as transport.config.{right}")
+            right = f"transport.config.{right}" if from_json else right
+            raise ConfigError(f"{settings_where}: this belongs to the transport; give it as {right}")
         settings[name] = Given(value, settings_where, from_json=from_json)
     return settings
 
@@ -202,7 +207,7 @@ def _absent(value: object) -> object:
 
 def found(value: object) -> str:
     """Return a value as an error shows it; of one with members only what it is: a secret may be among them."""
-    return json_kind(value) if isinstance(value, (Mapping, list, tuple)) else shown(value)
+    return json_kind(value) if value is None or isinstance(value, (Mapping, list, tuple)) else shown(value)
 
 
 def json_kind(value: object) -> str:

@@ -36,6 +36,8 @@ class Document(NamedTuple):
 
 
 _LONGEST_PATH: Final = 100  # an ample path; a longer text may be a document with its secrets
+_TOO_DEEP: Final = "nested too deeply for a configuration"
+_LONG_NUMBER: Final = "a number in it has thousands of digits"
 _SUFFIXES: Final = (".json", ".sql", ".toml", ".properties")
 # A string is taken whole, so a comma in it is none of ours; after an opening bracket or a comma nothing ends.
 _COMMAS: Final = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[{,]\s*,|(?P<comma>,)(?=\s*(?P<end>[}\]]))', re.DOTALL)
@@ -61,12 +63,12 @@ def read_document(config: ConfigSource) -> Document:
         return _read_text(_decode(config, "config"), "config")
     if not isinstance(config, (str, os.PathLike)):
         raise ConfigError(f"config must be an object, a text or a file, found {type(config).__name__}")
-    text = os.fspath(config)
+    text = os.fspath(config).removeprefix("\ufeff")
     if isinstance(config, os.PathLike) or _names_file(text):
         return _read_file(text)
     if not _looks_like_json(text) and not _LOOKS_LIKE_SQL.match(text):
         # A path that does not exist, most likely; a text may hold secrets, so only a short one is repeated.
-        found = shown(text) if len(text) < _LONGEST_PATH and "\n" not in text else "a text"
+        found = shown(text) if len(text) < _LONGEST_PATH and not {"\n", "="} & set(text) else "a text"
         raise ConfigError(f"config: {found} is neither an existing file nor a connector as JSON or SQL")
     return _read_text(text, "config")
 
@@ -90,8 +92,10 @@ def parse_json(text: str, origin: str) -> Any:  # noqa: ANN401 - it is JSON
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ConfigError(f"{origin}, {place}: not JSON: {error.msg[:1].lower()}{error.msg[1:]}") from None
+    except ValueError:
+        raise ConfigError(f"{origin}: {_LONG_NUMBER}") from None
     except RecursionError:
-        raise ConfigError(f"{origin}: nested too deeply for a configuration") from None
+        raise ConfigError(f"{origin}: {_TOO_DEEP}") from None
 
 
 def _names_file(text: str) -> bool:
@@ -186,6 +190,10 @@ def _read_toml(text: str, origin: str) -> Any:  # noqa: ANN401 - it is TOML
     except tomllib.TOMLDecodeError as error:
         said, _, place = str(error).rstrip(")").partition(" (at ")
         raise ConfigError(f"{origin}, {place}: not TOML: {said[:1].lower()}{said[1:]}") from None
+    except ValueError:
+        raise ConfigError(f"{origin}: {_LONG_NUMBER}") from None
+    except RecursionError:
+        raise ConfigError(f"{origin}: {_TOO_DEEP}") from None
     for connector in tree["connectors"] if isinstance(tree.get("connectors"), list) else [tree]:
         transport = connector.get("transport") if isinstance(connector, dict) else None
         if isinstance(transport, dict) and isinstance(transport.get("config"), dict):

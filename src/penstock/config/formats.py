@@ -200,12 +200,15 @@ def _members(
         if value is not None:
             secret = member in _SECRET_MEMBERS
             kind_of = fields[member].type
-            is_list = member == "key_fields" or (member == "registry_urls" and not from_json)
             read = references.read(value, given.where, public=bool(choices(kind_of)))
             if read != value:
                 referenced.append(member)
                 given = Given(read, given.where, from_json=from_json)
-            values[member] = read_columns(given) if is_list else read_value(given, kind_of, secret=secret)
+            if member == "registry_urls" and isinstance(read, str) and not from_json:
+                given = Given([url.strip() for url in read.split(",")], given.where)
+            values[member] = (
+                read_columns(given) if member == "key_fields" else read_value(given, kind_of, secret=secret)
+            )
     for field in fields.values():
         if field.required and field.name not in values:
             raise ConfigError(f"{where}.config.{field.name} is missing; format {name} needs it")

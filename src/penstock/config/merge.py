@@ -22,7 +22,7 @@ from penstock.config.kafka.rules import settle
 from penstock.config.kafka.tls import check_tls
 from penstock.config.memory import MIN_WORKER_BYTES, memory_shares, workers_text
 from penstock.config.message import check_message
-from penstock.config.places import merge_options, merge_settings
+from penstock.config.places import merge_options, merge_settings, read_places
 from penstock.config.references import References, read_references
 from penstock.config.scope import check_scope
 from penstock.config.settings import (
@@ -94,8 +94,9 @@ def load(
     connector      the name of the one to take, where there are several
     kafka_options  librdkafka's options by name, Java's spellings too, numbers and booleans too
     format         a name, or the format object (mapping or JSON text)
-    for_preview    nothing will be sent: message.max.bytes may be anything above 64, the topic may be left out, and no
-                   reference is read but those in topic, headers and format: a broker's secrets need not be there
+    for_preview    nothing will be sent: message.max.bytes may be anything above 64, the topic may be left out, and
+                   references are read in topic, headers, format, message.max.bytes and partitioner only: a broker's
+                   secrets need not be there
     settings       names as in SETTINGS; None means not given; texts are taken for numbers, as flags give them
 
     Raises ConfigError for the first thing that is wrong, naming the place, the value and what is allowed; where a
@@ -118,13 +119,13 @@ def _load(
     *,
     for_preview: bool,
 ) -> Config:
-    given = merge_settings(connector, settings)
-    transport = None if connector is None else connector.options_where
-    read_references(given, transport, references, for_preview=for_preview)
+    places = read_places(connector, kafka_options)
+    given = merge_settings(places, settings)
+    read_references(given, references, for_preview=for_preview)
     warnings = list(connector.warnings) if connector is not None else []
     notes = list(connector.notes) if connector is not None else []
 
-    options, lost, taken = merge_options(connector, kafka_options, given, references, for_preview=for_preview)
+    options, lost, taken = merge_options(places, given, references, for_preview=for_preview)
     warnings += lost
     notes += taken
     writer = _writer(given, options.pop("partitioner", None))

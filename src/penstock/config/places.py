@@ -6,41 +6,76 @@ Keywords and flags, then `kafka_options` / -X, then the connector's object.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from penstock.config.connector import Connector, Given
-from penstock.config.kafka.java import translate
+from penstock.config.connector import Connector, Given, found
+from penstock.config.kafka.java import Translation, translate
 from penstock.config.kafka.options import KafkaOption, read_options, spelling
+from penstock.config.references import is_reference
 from penstock.config.settings import WriterConfig
 from penstock.config.table import SETTINGS
-from penstock.config.values import read_value
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean
 
 if TYPE_CHECKING:
-    from penstock.config.kafka.java import Translation
+    from collections.abc import Sequence
+
     from penstock.config.references import References
 
-__all__ = ["merge_options", "merge_settings"]
+__all__ = ["Place", "merge_options", "merge_settings", "read_places"]
 
 _NAMES: Final = tuple(row.name for row in SETTINGS if "." not in row.name)
 _MEMBERS: Final = frozenset(row.name for row in SETTINGS if row.name.startswith("format."))
 _WRITER_FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(WriterConfig))
 
 
-def merge_settings(connector: Connector | None, settings: Mapping[str, object]) -> dict[str, Given]:
-    """Return what was given, the higher place winning; refuse unknown names in both."""
-    merged: dict[str, Given] = {}
+class Place(NamedTuple):
+    """What was given in one place: librdkafka's options in its own words, and the settings of ours beside them.
+
+    settings  those that follow from options are in translated.settings
+    """
+
+    where: str
+    translated: Translation
+    settings: Mapping[str, Given]
+
+    def logs_in_otherwise(self) -> bool:
+        """Tell whether it names another mechanism than that of tokens, all that translated.settings are about."""
+        named = [value for name, value in self.translated.options.items() if spelling(name) == "sasl.mechanism"]
+        return any(not is_reference(value) and str(value).strip().upper() != "OAUTHBEARER" for value in named)
+
+
+def read_places(connector: Connector | None, kafka_options: Mapping[str, object] | None) -> list[Place]:
+    """Return the places of options, the lowest first, Java's spellings translated."""
+    places: list[Place] = []
     if connector is not None:
-        for name, value in connector.settings.items():
+        where = connector.options_where
+        places.append(Place(where, translate(connector.options, where), connector.settings))
+    if kafka_options is not None:
+        if not isinstance(kafka_options, Mapping):
+            raise ConfigError(f"kafka_options must map names to values, found {type(kafka_options).__name__}")
+        where = "kafka_options or -X"
+        places.append(Place(where, translate(kafka_options, where), {}))
+    return places
+
+
+def merge_settings(places: Sequence[Place], keywords: Mapping[str, object]) -> dict[str, Given]:
+    """Return the settings that were given or follow from options, the higher place winning; refuse unknown names."""
+    merged: dict[str, Given] = {}
+    for at, place in enumerate(places):
+        implied = {} if any(later.logs_in_otherwise() for later in places[at + 1 :]) else place.translated.settings
+        merged.update(implied)
+        for name, one in place.settings.items():
             if name not in _NAMES:
-                hint = did_you_mean(name, _WRITER_FIELDS)
-                raise ConfigError(f"{value.where}: there is no such setting{hint}")
-            if value.value is not None or name == "headers":  # null headers are an error, as in the original
-                merged[name] = value
-    for name, plain in settings.items():
+                raise ConfigError(f"{one.where}: there is no such setting{did_you_mean(name, _WRITER_FIELDS)}")
+            if one.value is None and name != "headers":  # null headers are an error, as in the original
+                continue
+            if name in implied and str(implied[name].value).lower() != str(one.value).lower():
+                raise ConfigError(f"{one.where} and {implied[name].where} differ; leave one of them out")
+            merged[name] = one
+    for name, plain in keywords.items():
         if name not in _NAMES:
             raise ConfigError(f'there is no setting "{name}"{_hint(name)}')
         if plain is not None:
@@ -49,25 +84,17 @@ def merge_settings(connector: Connector | None, settings: Mapping[str, object]) 
 
 
 def merge_options(
-    connector: Connector | None,
-    kafka_options: Mapping[str, object] | None,
-    given: dict[str, Given],
-    references: References,
-    *,
-    for_preview: bool,
+    places: Sequence[Place], given: Mapping[str, Given], references: References, *, for_preview: bool
 ) -> tuple[dict[str, KafkaOption], list[str], list[str]]:
-    """Return librdkafka's options by spelling, what of them is lost, and what was taken in another way.
-
-    given  gets the settings that follow from options, where they are not given themselves
-    """
+    """Return librdkafka's options by spelling, what of them is lost, and what was taken in another way."""
     unchecked = ("partitioner", "message.max.bytes") if for_preview else ("partitioner",)
-    places = _translated(connector, kafka_options)
     merged: dict[str, KafkaOption] = {}
-    implied: dict[str, Given] = {}
     warnings: list[str] = []
     notes: list[str] = []
-    for at, (where, to, settings) in enumerate(places):
+    for at, (where, to, _) in enumerate(places):
         higher = {spelling(name) for _, later, _ in places[at + 1 :] for name in later.options if isinstance(name, str)}
+        if "bootstrap_servers" in given:
+            higher.add("bootstrap.servers")
 
         def counts(name: str, higher: set[str] = higher) -> bool:
             return name not in higher and (not for_preview or name in unchecked)
@@ -78,38 +105,20 @@ def merge_options(
                 reads=counts,
             )
         )  # fmt: skip
-        for name, one in to.settings.items():
-            if name in settings and settings[name].value != one.value:
-                raise ConfigError(f"{settings[name].where} and {one.where} differ; leave one of them out")
-        implied.update(to.settings)
         warnings += to.warnings
         notes += to.notes
-    for name, one in implied.items():
-        given.setdefault(name, one)
-    servers = given.get("bootstrap_servers")
-    if servers is not None:
-        value = servers.value
-        if isinstance(value, (list, tuple)):
-            value = ",".join(str(address) for address in value)
-        text = read_value(Given(value, servers.where), str)
-        merged["bootstrap.servers"] = KafkaOption("bootstrap.servers", text, servers.where)
+    if "bootstrap_servers" in given:
+        merged["bootstrap.servers"] = _servers(given["bootstrap_servers"])
     return merged, warnings, notes
 
 
-def _translated(
-    connector: Connector | None, kafka_options: Mapping[str, object] | None
-) -> list[tuple[str, Translation, Mapping[str, Given]]]:
-    """Return each place, lowest first: its name, its options in librdkafka's words, the settings beside them."""
-    places: list[tuple[str, Translation, Mapping[str, Given]]] = []
-    if connector is not None:
-        where = connector.options_where
-        places.append((where, translate(connector.options, where), connector.settings))
-    if kafka_options is not None:
-        if not isinstance(kafka_options, Mapping):
-            raise ConfigError(f"kafka_options must map names to values, found {type(kafka_options).__name__}")
-        where = "kafka_options or -X"
-        places.append((where, translate(kafka_options, where), {}))
-    return places
+def _servers(given: Given) -> KafkaOption:
+    value = given.value
+    if isinstance(value, (list, tuple)) and all(isinstance(address, str) for address in value):
+        value = ",".join(value)
+    if not isinstance(value, str):
+        raise ConfigError(f"{given.where} must be a text or a list of texts, found {found(value)}")
+    return KafkaOption("bootstrap.servers", value, given.where)
 
 
 def _hint(name: str) -> str:

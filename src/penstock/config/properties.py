@@ -3,6 +3,7 @@
     bootstrap.servers=broker:9092      transport.config, librdkafka's options and Java's alike
     topic=orders                       transport.config too: topic, log_level, initialization_timeout_secs, region …
     writer.key=id                      what is ours
+    enable_output_buffer=true          what the connector has at its top
     format=json                        the format's name; format.config.array=true a member of it
 
 Lines are read as java.util.Properties reads them: `=`, `:` or white space ends the key, `#` and `!` begin a comment, a
@@ -34,7 +35,8 @@ def read_properties(text: str, origin: str) -> tuple[dict[str, Any], tuple[str, 
     """Return the connector's tree with texts for values, and warnings about what is easily meant otherwise.
 
     White space that ends a line is dropped, but for secrets: Java keeps it, and nobody sees it. Raises ConfigError
-    naming the line for a key given twice with different values and for an escape that Java refuses.
+    naming the line for a key given twice with different values, for an escape that Java refuses, and for PEM that is
+    cut by the end of its line: what follows would be taken for names.
     """
     tree: dict[str, Any] = {}
     places: dict[str, tuple[int, str]] = {}
@@ -44,6 +46,11 @@ def read_properties(text: str, origin: str) -> tuple[dict[str, Any], tuple[str, 
         pair = _PAIR.fullmatch(logical)
         assert pair is not None, "every line has a key and a value, both perhaps empty"  # noqa: S101
         name, value = _unescaped(pair[1], where, warnings), _unescaped(pair[2], where, warnings)
+        if value.startswith("-----BEGIN") and "-----END" not in value:
+            raise ConfigError(
+                f"{where}: the value of {shown(name)} ends with its line; write PEM in one line, with \\n\\ at the end "
+                "of each of its own, or give the path of its file as the .location of the same name"
+            )
         if pair[3] and is_secret(name):
             value += pair[3]
             warnings.append(f"{where}: the value of {name} ends in white space, which is taken as part of it")
@@ -92,11 +99,9 @@ def _place(tree: dict[str, Any], name: str, value: str) -> None:
     head, _, rest = name.partition(".")
     if head == "writer" and rest:
         tree.setdefault("writer", {})[rest] = value
-    elif head == "format":
-        form = tree.setdefault("format", {})
-        if rest.startswith("config."):
-            form.setdefault("config", {})[rest.removeprefix("config.")] = value
-        else:
-            form[rest or "name"] = value
+    elif name.startswith("format.config."):
+        tree.setdefault("format", {}).setdefault("config", {})[name.removeprefix("format.config.")] = value
+    elif name in {"format", "format.name"}:
+        tree.setdefault("format", {})["name"] = value
     else:
         tree.setdefault("transport", {}).setdefault("config", {})[name] = value

@@ -16,13 +16,14 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
 
-from penstock.config.connector import Given
+from penstock.config.connector import TRANSPORT_FIELDS, Given
 from penstock.config.secrets import Redactor
 from penstock.errors import ConfigError, PenstockError
-from penstock.names import shown
+from penstock.names import is_unicode, shown
 
 __all__ = ["References", "check_reference", "is_reference", "read_references"]
 
@@ -35,6 +36,8 @@ _LONGEST_NAME: Final = 63
 _LONGEST_KEY: Final = 255
 _DIRECTORY: Final = "/etc/feldera-secrets"
 _DIRECTORY_VARIABLE: Final = "PENSTOCK_SECRETS_DIR"
+# Settings in which references are read, wherever they are given: those of transport.config, and what stands beside it.
+_REFERENCED: Final = frozenset({*TRANSPORT_FIELDS, "bootstrap_servers", "aws_role_arn"})
 
 
 class References:
@@ -61,7 +64,7 @@ class References:
             return text
         if isinstance(value, Mapping):
             return {name: self.read(one, f"{where}.{name}", public=public) for name, one in value.items()}
-        if isinstance(value, (list, tuple, Iterator)):
+        if isinstance(value, (list, tuple, Iterator, AbstractSet)):
             found = [self.read(one, f"{where}[{at}]", public=public) for at, one in enumerate(value)]
             return tuple(found) if isinstance(value, tuple) else found
         return value
@@ -80,19 +83,16 @@ class References:
             raise
 
 
-def read_references(
-    given: dict[str, Given], transport: str | None, references: References, *, for_preview: bool
-) -> None:
-    """Put what references give in their places, in the transport's settings; elsewhere a text stands for itself.
+def read_references(given: dict[str, Given], references: References, *, for_preview: bool) -> None:
+    """Put what references give in their places, in settings about brokers and messages; others are taken as they are.
 
-    transport    how the places of transport.config begin; None: there is no connector's object
     for_preview  only topic and headers are in messages: of the others' references only the form is checked
     """
     for name, one in list(given.items()):
-        if name not in {"topic", "headers", "bootstrap_servers"} and one.where != f"{transport}.{name}":
+        if name not in _REFERENCED:
             continue
         if not for_preview or name in {"topic", "headers"}:
-            value = references.read(one.value, one.where, public=name != "headers")
+            value = references.read(one.value, one.where, public=name not in {"headers", "aws_role_arn"})
             given[name] = Given(value, one.where, from_json=one.from_json)
             continue
         values = one.value if isinstance(one.value, (list, tuple)) else (one.value,)
@@ -153,10 +153,8 @@ def _read_variable(name: str, where: str) -> str:
     value = os.environ.get(name)
     if value is None:
         raise ConfigError(f"{where}: the environment variable is not set; set it, or give the value itself")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{where}: the environment variable is not UTF-8 text; set it to such") from None
+    if not is_unicode(value):
+        raise ConfigError(f"{where}: the environment variable is not UTF-8 text; set it to such")
     return value
 
 

@@ -27,6 +27,7 @@ _HEAD: Final = 32
 # Paths and addresses are no secrets, and an error without them helps nobody.
 _SECRET: Final = re.compile(
     r"password|passphrase|pem|secret|token(?!\.endpoint)|jaas|private\.key(?!\.file)|oauthbearer\.config|^ssl_key$"
+    r"|keystore\.key$|user\.info$"  # Java's
 )
 
 

@@ -12,7 +12,7 @@ from penstock.config.document import parse_json
 from penstock.config.memory import parse_bytes
 from penstock.config.settings import CreateTopic, Relation
 from penstock.errors import ConfigError
-from penstock.names import did_you_mean, shown
+from penstock.names import did_you_mean, is_unicode, shown
 
 __all__ = [
     "choices",
@@ -34,8 +34,9 @@ def read_headers(given: Given | None) -> tuple[tuple[str, bytes | None], ...]:
     if given is None:
         return ()
     value = given.value
-    if isinstance(value, Mapping) and not given.from_json:
-        value = list(value.items())
+    if not given.from_json:
+        value = _from_text(value, given.where)
+        value = list(value.items()) if isinstance(value, Mapping) else value
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
         raise ConfigError(f'{given.where} must be a list of {{"key": ..., "value": ...}}; use [] for none')
     return tuple(_header(one, f"{given.where}[{index}]") for index, one in enumerate(value))
@@ -53,13 +54,24 @@ def _header(one: object, where: str) -> tuple[str, bytes | None]:
         raise ConfigError(f'{where} must be an object with "key" and "value"')
     if not isinstance(key, str):
         raise ConfigError(f"{where}.key must be a text, and is required")
+    if not is_unicode(f"{key}{value if isinstance(value, str) else ''}"):
+        raise ConfigError(f"{where}: key and value must be UTF-8 text; from Python, a value may be bytes")
+    return key, _header_value(value, f"{where}.value")
+
+
+def _header_value(value: object, where: str) -> bytes | None:
     if value is None or isinstance(value, bytes):
-        return key, value
+        return value
     if isinstance(value, str):
-        return key, value.encode()
+        return value.encode()
     if isinstance(value, list) and all(type(byte) is int and 0 <= byte <= 255 for byte in value):  # noqa: PLR2004
-        return key, bytes(value)
-    raise ConfigError(f"{where}.value must be a text, a list of numbers 0 to 255, or null; it is sent as bytes")
+        return bytes(value)
+    raise ConfigError(f"{where} must be a text, a list of numbers 0 to 255, or null; it is sent as bytes")
+
+
+def _from_text(value: object, where: str) -> Any:  # noqa: ANN401 - JSON
+    """Return what a text holds that a flag or a file of texts gives for an object or a list; others as they are."""
+    return parse_json(value, where) if isinstance(value, str) and value.lstrip()[:1] in {"{", "["} else value
 
 
 def read_columns(given: Given) -> tuple[str, ...]:
@@ -79,16 +91,17 @@ def read_columns(given: Given) -> tuple[str, ...]:
 
 def read_relation(given: Given) -> Relation:
     """Return the relation: {"name": …, "indexes": {name: [columns]}}, both optional."""
-    if not isinstance(given.value, Mapping):
+    value = given.value if given.from_json else _from_text(given.value, given.where)
+    if not isinstance(value, Mapping):
         raise ConfigError(f'{given.where} must be an object such as {{"name": "v", "indexes": {{"i": ["id"]}}}}')
-    for member in given.value:
+    for member in value:
         if member not in {"name", "indexes"}:
             hint = did_you_mean(str(member), ("name", "indexes"))
             raise ConfigError(f'{given.where}: a relation has no member "{member}"{hint}')
-    name = given.value.get("name")
+    name = value.get("name")
     if name is not None and (not isinstance(name, str) or not name):
         raise ConfigError(f"{given.where}.name must be a text")
-    indexes = given.value.get("indexes") or {}
+    indexes = value.get("indexes") or {}
     if not isinstance(indexes, Mapping):
         raise ConfigError(f"{given.where}.indexes must map names to lists of columns")
     return Relation(
@@ -98,9 +111,7 @@ def read_relation(given: Given) -> Relation:
 
 def read_create_topic(given: Given) -> CreateTopic:
     """Return how a missing topic is made: {"partitions": …, "replication_factor": …, "config": {…}}, all optional."""
-    value = given.value
-    if isinstance(value, str) and not given.from_json:
-        value = parse_json(value, given.where)
+    value = given.value if given.from_json else _from_text(given.value, given.where)
     shape = '{"partitions": 12, "replication_factor": 3, "config": {"retention.ms": "86400000"}}'
     if not isinstance(value, Mapping):
         raise ConfigError(f"{given.where} must be an object such as {shape}, found {json_kind(value)}")

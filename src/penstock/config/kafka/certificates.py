@@ -84,12 +84,15 @@ def _public(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def check_dates(certificates: Sequence[Certificate], where: str) -> None:
-    """Refuse a chain with a certificate that is not valid today: the broker would."""
-    for certificate in certificates:
-        wrong = certificate.wrong_now()
-        if wrong is not None:
-            raise ConfigError(f"{where}: {wrong}")
+def check_dates(chain: Sequence[Certificate], where: str) -> list[str]:
+    """Refuse a chain whose first is not valid today, as the broker would; return warnings about the others.
+
+    A broker needs none of those that it has itself, or that only lead to an authority which another has replaced.
+    """
+    wrong, *others = [certificate.wrong_now() for certificate in chain]
+    if wrong is not None:
+        raise ConfigError(f"{where}: {wrong}")
+    return [f"{where}: {wrong}, or left out where brokers do without it" for wrong in others if wrong is not None]
 
 
 def check_authorities(blocks: Sequence[Block], where: str, *, inline: bool) -> list[str]:
@@ -139,14 +142,14 @@ def chain_of(certificates: Sequence[Certificate], key: bytes) -> list[int] | Non
     return order + rest
 
 
-def open_key(block: Block, password: str | None, where: str) -> bytes | None:
+def open_key(block: Block, password: str, where: str) -> bytes | None:
     """Return the public half of a private key; None where this package knows not how, while librdkafka may.
 
     Raises ConfigError for an encrypted key without password, a wrong password, and a key that cannot be read.
     """
     if block.is_encrypted and not password:
         raise ConfigError(f"{where}: the key is encrypted; give its password as ssl.key.password")
-    secret = password.encode() if password and block.is_encrypted else None
+    secret = password.encode() if block.is_encrypted else None
     try:
         return _half(load_pem_private_key(block.pem.encode(), secret))
     except UnsupportedAlgorithm:
@@ -165,17 +168,15 @@ def _half(key: PrivateKeyTypes) -> bytes:
     return _public(key.public_key())
 
 
-def open_keystore(content: bytes, password: str | None, where: str) -> None:
-    """Check a PKCS #12 file: its password, that key and certificate are in it, the dates."""
-    secret = password.encode() if password else None
+def open_keystore(content: bytes, password: str, where: str) -> list[str]:
+    """Check a PKCS #12 file: its password, that key and certificate are in it, the dates; return warnings."""
     try:
-        key, certificate, others = pkcs12.load_key_and_certificates(content, secret)
+        key, certificate, others = pkcs12.load_key_and_certificates(content, password.encode())
     except UnsupportedAlgorithm:
-        return
+        return []
     except (ValueError, TypeError):
-        said = "ssl.keystore.password does not open it" if secret else "it may need ssl.keystore.password"
-        raise ConfigError(f"{where}: {said}, or it is no PKCS #12 file") from None
+        raise ConfigError(f"{where}: ssl.keystore.password does not open it, or it is no PKCS #12 file") from None
     if key is None or certificate is None:
         missing = "private key" if key is None else "certificate of its key"
         raise ConfigError(f"{where}: there is no {missing} in it; export the two together")
-    check_dates([_read(one.public_bytes(Encoding.DER), where) for one in (certificate, *others)], where)
+    return check_dates([_read(one.public_bytes(Encoding.DER), where) for one in (certificate, *others)], where)

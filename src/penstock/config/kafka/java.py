@@ -51,6 +51,7 @@ _RENAMED: Final = {
 _SERIALIZER: Final = "penstock encodes rows itself; format and key_format say how"
 _STATISTICS: Final = "it is about statistics that Java keeps of itself"
 _RENEWAL: Final = "logins are renewed when 80 % of their life is over"
+_BROKERS: Final = "it is for whoever checks a token: the broker"
 _TOKENS: Final = "how long a server of tokens is waited for is librdkafka's choice"
 _JAVAS_CHOICE: Final = "it chooses among parts of Java"
 # What needs no doing: the job is the same without it.
@@ -79,6 +80,14 @@ _NOT_NEEDED: Final = {
     "sasl.login.read.timeout.ms": _TOKENS,
     "sasl.login.retry.backoff.ms": _TOKENS,
     "sasl.login.retry.backoff.max.ms": _TOKENS,
+    "sasl.oauthbearer.clock.skew.seconds": _BROKERS,
+    "sasl.oauthbearer.expected.audience": _BROKERS,
+    "sasl.oauthbearer.expected.issuer": _BROKERS,
+    "sasl.oauthbearer.jwks.endpoint.refresh.ms": _BROKERS,
+    "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms": _BROKERS,
+    "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms": _BROKERS,
+    "sasl.oauthbearer.jwks.endpoint.url": _BROKERS,
+    "sasl.oauthbearer.scope.claim.name": _BROKERS,
     "sasl.kerberos.ticket.renew.jitter": "sasl.kerberos.min.time.before.relogin says when a ticket is renewed",
     "sasl.kerberos.ticket.renew.window.factor": "sasl.kerberos.min.time.before.relogin says when a ticket is renewed",
 }
@@ -132,6 +141,7 @@ def translate(options: Mapping[str, object], where: str) -> Translation:
     Source: the configuration of Kafka's Java producer 4.1 and of aws-msk-iam-auth 2.
     """
     java = _Java(options, where)
+    _providers(java)
     for name, why in _NOT_NEEDED.items():
         if java.take(name) is not None:
             java.note(name, f"is not needed: {why}")
@@ -167,6 +177,8 @@ class _Java:
 
     def take(self, name: str) -> object:
         """Return an option's value and forget it; None where it is not given."""
+        if name in self.to.options and self.to.options[name] is None:
+            raise self.error(name, " is null; leave it out to use the default")
         return self.to.options.pop(name, None)
 
     def put(self, name: str, value: object, java: str) -> None:
@@ -254,6 +266,15 @@ def _tls(java: _Java) -> None:
         )
     if java.take("ssl.engine.factory.class") is not None:
         raise java.error("ssl.engine.factory.class", ": code in Java cannot run here; give the ssl. options instead")
+
+
+def _providers(java: _Java) -> None:
+    if java.take("config.providers") is not None:  # else their ${…} would be sent as passwords
+        raise java.error(
+            "config.providers",
+            ": code in Java cannot run here; leave it and its options out, and give values as ${env:NAME} or "
+            "${secret:kubernetes:name/data-key}",
+        )
 
 
 def _truststore(java: _Java) -> None:

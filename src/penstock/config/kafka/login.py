@@ -92,7 +92,7 @@ def settle_login(
     mechanism = options.get(_MECHANISM)
     name = "" if mechanism is None else mechanism.value.strip().upper()
     if not protocol.startswith("sasl_"):
-        _refuse_ours(given, f"security.protocol={protocol}")
+        _refuse_ours(given, writer, f"security.protocol={protocol}")
         if name == "OAUTHBEARER" and not _named_sources(options, given, writer):
             _check_msk_protocol(protocol, options)
         return None, _idle(options, given, (), "without security.protocol=SASL_SSL or SASL_PLAINTEXT")
@@ -104,7 +104,7 @@ def settle_login(
     if name == "OAUTHBEARER":
         return _settle_tokens(options, kafka, writer, given)
     _check_mechanism(mechanism, name, kafka)
-    _refuse_ours(given, f"sasl.mechanism={name}")
+    _refuse_ours(given, writer, f"sasl.mechanism={name}")
     return None, _idle(options, given, (_MECHANISM, *_LOOKS_AT[name]), f"with sasl.mechanism={name}")
 
 
@@ -126,9 +126,9 @@ def _check_mechanism(mechanism: KafkaOption, name: str, kafka: Mapping[str, str]
         )
 
 
-def _refuse_ours(given: Mapping[str, Given], found: str) -> None:
+def _refuse_ours(given: Mapping[str, Given], writer: WriterConfig, found: str) -> None:
     for name in ("aws_iam", "aws_role_arn", "oauth_cb"):
-        if name in given:
+        if getattr(writer, name):  # aws_iam=false asks for nothing
             raise ConfigError(
                 f"{given[name].where} is about security.protocol=SASL_SSL with sasl.mechanism=OAUTHBEARER, found "
                 f"{found}; give both options, or leave {name} out"

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from penstock.config.connector import json_kind
 from penstock.config.references import References, check_reference, is_reference
 from penstock.config.secrets import NOT_SHOWN, is_secret
 from penstock.errors import ConfigError
-from penstock.names import did_you_mean, shown
+from penstock.names import did_you_mean, is_unicode, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -138,7 +139,9 @@ _OWNED: Final = {
 
 _OLDEST: Final = (2, 12)  # as pyproject.toml asks; before 2.8 a chain of certificates given inline was cut to its first
 _TABLE_COLUMNS: Final = 6  # name, C/P, range, default, importance, description
-_WHOLE: Final = re.compile(r"[+-]?\d+")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}")
+_FRACTION: Final = re.compile(r"[+-]?([0-9]{1,20}\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _RANGE: Final = re.compile(r"(-?\d+) \.\. (-?\d+)")
 _FRACTIONS_ALLOWED: Final = frozenset({"linger.ms"})  # the only one that librdkafka keeps as a float
 _TRUE: Final = frozenset({"true", "t", "1"})  # what librdkafka takes for a boolean, in any case
@@ -274,7 +277,7 @@ def read_options(
         place = f"{where}: {given_as[name]}" if name in given_as else where
         value, reference = given, None
         if isinstance(given, str) and is_reference(given):
-            if not reads(same):
+            if not reads(same) or _is_consumers(name):
                 check_reference(given, f"{where}: {name}")
                 continue
             value, reference = references.read(given, f"{where}: {name}", public=_is_public(name)), given
@@ -301,6 +304,8 @@ def _check_name(name: str, where: str, settings: Collection[str]) -> None:
         )
     if name in property_table():
         return
+    if not _NAME.fullmatch(name.strip()):  # not repeated: it may be a value that lost its name
+        raise ConfigError(f"{where}: the name of a librdkafka option has letters, digits, '.', '_' and '-' only")
     # Some names are taken but not listed (client.software.name), so librdkafka has the last word.
     said = refusal(name, "")
     if said is not None and said.startswith("No such configuration property"):
@@ -320,11 +325,13 @@ def _text(name: str, value: object, where: str) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if not isinstance(value, str):
         raise ConfigError(
-            f"{where}: {name} must be a text, a number or a boolean, found {type(value).__name__}; "
+            f"{where}: {name} must be a text, a number or a boolean, found {json_kind(value)}; "
             "leave it out to use the default"
         )
     if "\0" in value:
         raise ConfigError(f"{where}: {name} contains a zero byte, where librdkafka would end the value; remove it")
+    if not is_unicode(value):
+        raise ConfigError(f"{where}: {name} is not UTF-8 text; give it as such")
     return value
 
 
@@ -353,19 +360,21 @@ def _plain(option: KafkaOption, allowed: str) -> str:
     if allowed == "true, false":
         lower = value.lower()
         return "true" if lower in _TRUE else "false" if lower in _FALSE else option.value
-    if _RANGE.fullmatch(allowed) and value[:1] in "+-0123456789" and value:
-        # librdkafka reads the digits it finds, in octal after a 0, and ignores the rest without a word.
-        if _WHOLE.fullmatch(value):
-            return str(int(value))
-        if spelling(option.name) not in _FRACTIONS_ALLOWED:
-            raise ConfigError(f"{option}: not a whole number; allowed: {allowed}")
+    if not _RANGE.fullmatch(allowed):
+        return value if allowed else option.value  # a word of a list, where librdkafka overlooks some white space
+    # librdkafka reads the digits it finds, in octal after a 0, and ignores the rest without a word.
+    if _WHOLE.fullmatch(value):
+        return str(int(value))
+    may_be_fraction = spelling(option.name) in _FRACTIONS_ALLOWED
+    if value and not (may_be_fraction and _FRACTION.fullmatch(value)):
+        raise ConfigError(f"{option}: not a {'' if may_be_fraction else 'whole '}number; allowed: {allowed}")
     return option.value
 
 
 def _is_public(name: str) -> bool:
     """Tell whether everybody may see what the option is: addresses of brokers, numbers and words of lists."""
     row = property_table().get(name)
-    return spelling(name) == "bootstrap.servers" or (row is not None and bool(row.allowed))
+    return spelling(name) in {"bootstrap.servers", "sasl.mechanism"} or (row is not None and bool(row.allowed))
 
 
 def _is_consumers(name: str) -> bool:

@@ -23,7 +23,8 @@ _MARKER: Final = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 _OWN_LINE: Final = re.compile(rf"^{_MARKER.pattern}[ \t\r]*$", re.MULTILINE)
 _WRITTEN_LINE_END: Final = re.compile(r"(?:\\+[rn])+")
 _HEADERS: Final = re.compile(r"\s*Proc-Type:\s*4,\s*ENCRYPTED\s+DEK-Info:\s*([A-Za-z0-9-]+),\s*([0-9A-Fa-f]+)\s+")
-_CERTIFICATE_LABELS: Final = ("CERTIFICATE", "X509 CERTIFICATE")  # the second is OpenSSL's old word
+# OpenSSL's old word, and a certificate with something behind it that says what it is trusted for.
+_CERTIFICATE_LABELS: Final = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _LINE: Final = 64
 
 
@@ -95,8 +96,19 @@ def _block(label: str, body: str, where: str) -> Block:
             f"{where}: no {kind} can be read from it, as there is no base64 between BEGIN and END; "
             "it was cut, or is a placeholder"
         )
+    if label.startswith("TRUSTED"):  # librdkafka reads what is behind the certificate in files only
+        der = der[: _length(der)]
     old = "" if headers is None else f"Proc-Type: 4,ENCRYPTED\nDEK-Info: {headers[1]},{headers[2]}\n\n"
     return Block("CERTIFICATE" if label in _CERTIFICATE_LABELS else label, old, der)
+
+
+def _length(der: bytes) -> int:
+    """Return how many bytes the first element of DER has, as far as it says."""
+    head = bytes(der[1:2]) or b"\0"
+    if head[0] < 0x80:  # noqa: PLR2004 - the length itself, else the count of its bytes
+        return 2 + head[0]
+    end = 2 + head[0] - 0x80
+    return end + int.from_bytes(der[2:end], "big")
 
 
 def certificates_of(blocks: list[Block], where: str) -> list[Block]:
