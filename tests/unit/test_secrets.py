@@ -254,7 +254,7 @@ def coordinator(*messages: control.FromWorker, workers: int = 3) -> Coordinator:
     made = object.__new__(Coordinator)
     made.config, made._redactor, made.workers = config, config.redactor, workers
     made._crew = _Said(*messages)  # type: ignore[assignment]
-    made.failure, made._memory_looked = None, float("inf")
+    made.failure, made._tokens, made._memory_looked = None, None, float("inf")
     return made
 
 
