@@ -216,8 +216,8 @@ def rewrite_json(const uint8_t[:] text):
     return <bytes> out
 
 
-def watch_parent(int pidfd, int socket):
-    watch_parent_(pidfd, socket)
+def watch_parent(int pidfd, int socket, uintptr_t beat):
+    watch_parent_(pidfd, socket, <uint64_t*> beat)
 
 
 def address_of(uint8_t[:] memory):

@@ -163,6 +163,7 @@ cdef class Producer(_Interruptible):
                     for p in r.partitions
                 ],
                 [(e.first, error_name(e.first), e.second.rows, e.second.messages, e.second.example.decode(errors="replace")) for e in r.errors],
+                r.unknown_rows,
                 r.null_keys,
                 (r.failure.row, r.failure.column.decode(errors="replace"), r.failure.text.decode(errors="replace")) if r.failed else None,
             ))

@@ -427,6 +427,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         uint64_t id
         vector[PartitionAck] partitions
         cmap[int32_t, ErrorCount] errors
+        int64_t unknown_rows
         int64_t null_keys
         cbool failed
         RowFailure failure
@@ -529,4 +530,4 @@ cdef extern from "rdkafka.hpp" namespace "penstock::rk" nogil:
 
 
 cdef extern from "watch.hpp" namespace "penstock" nogil:
-    void watch_parent_ "penstock::watch_parent"(int, int)
+    void watch_parent_ "penstock::watch_parent"(int, int, uint64_t*)

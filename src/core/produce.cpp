@@ -341,10 +341,11 @@ void Producer::end_group() { flush_batch(); }
 void Producer::delivered(const rk::Message& m) {
   outstanding_ -= 1;
   outstanding_bytes_ -= static_cast<int64_t>(m.len + m.key_len);
-  report(*static_cast<Record*>(m.opaque), m.err, m.partition, m.offset, m.len + m.key_len);
+  const bool maybe = m.err != 0 && api.message_status(&m) != rk::status_not_persisted;
+  report(*static_cast<Record*>(m.opaque), m.err, m.partition, m.offset, m.len + m.key_len, maybe);
 }
 
-void Producer::report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes) {
+void Producer::report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes, bool maybe) {
   Working& chunk = *record.chunk;
   record.pending -= 1;
   if (code == 0) {
@@ -371,12 +372,14 @@ void Producer::report(Record& record, int32_t code, int32_t partition, int64_t o
     ErrorCount& error = chunk.result.errors[code];
     error.messages += 1;
     if (record.single) error.rows += 1;
+    if (record.single && maybe) chunk.result.unknown_rows += 1;
     if (error.example.empty()) {
       const std::string where = partition < 0 ? "" : "[" + std::to_string(partition) + "]";
       error.example = topics_[record.topic].name + where + ": " + name_of(code);
     }
     record.failed += 1;
     record.code = code;
+    record.maybe = record.maybe || maybe;
   }
   Slab* const slab = record.slab;
   slab->pending -= 1;
@@ -389,21 +392,25 @@ void Producer::report(Record& record, int32_t code, int32_t partition, int64_t o
 void Producer::settle(Working& chunk) {
   ChunkResult& result = chunk.result;
   int32_t carried = 0;  // code of a failure in an earlier record that the first row of this one began in
+  bool carried_maybe = false;
   for (const Record& record : chunk.records) {
     if (record.single) continue;
     const bool lost = record.failed > 0;
     int64_t rows = record.rows;
     if (!lost && carried != 0 && rows > 0) {
       result.errors[carried].rows += 1;
+      if (carried_maybe) result.unknown_rows += 1;
       rows -= 1;
     }
     if (lost) {
       result.errors[record.code].rows += rows;
+      if (record.maybe) result.unknown_rows += rows;
     } else {
       result.partitions[record.place].rows += rows;
     }
     // A row that still goes on keeps its failure; one that ended here leaves none.
     const int32_t before = carried;
+    if (lost) carried_maybe = record.maybe;
     carried = !record.open ? 0 : (lost ? record.code : (record.rows > 0 ? 0 : before));
   }
   const uint64_t id = result.id;

@@ -52,6 +52,7 @@ struct ChunkResult {
   uint64_t id = 0;
   std::vector<PartitionAck> partitions;  // of each group; then, where rows name their topics, of each partition that they came to
   std::map<int32_t, ErrorCount> errors;  // by librdkafka's code
+  int64_t unknown_rows = 0;              // of the rows in errors those that may be in the log all the same
   int64_t null_keys = 0;
   bool failed = false;                   // the packer stopped at `failure`
   RowFailure failure{0, "", ""};
@@ -113,6 +114,7 @@ class Producer : public Client, public Sink {
     int64_t rows = 0;      // to count when the last report is in; 0 for singles, which count one by one
     int64_t failed = 0;    // messages
     int32_t code = 0;      // of a failure
+    bool maybe = false;    // a message that failed may be in the log: its answer was lost
     bool single = false;
     bool open = false;     // its last row goes on in the next record
   };
@@ -126,7 +128,7 @@ class Producer : public Client, public Sink {
 
   static void on_delivery(void* rk, const rk::Message* m, void* client);
   void delivered(const rk::Message& m);
-  void report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes);
+  void report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes, bool maybe = false);
   void settle(Working& chunk);
   void flush_batch();
   void drop_batch();

@@ -80,6 +80,7 @@ constexpr int32_t err_leader_not_available = 5;
 constexpr int32_t partition_unassigned = -1;
 constexpr int type_producer = 0;
 constexpr int purge_queue_and_inflight = 3;
+constexpr int status_not_persisted = 0;  // rd_kafka_msg_status_t
 constexpr int admin_create_topics = 1;  // rd_kafka_admin_op_t
 constexpr int admin_describe_configs = 5;
 constexpr int admin_describe_topics = 19;
@@ -110,6 +111,7 @@ constexpr int32_t err_timed_out = -185;
   X(headers_destroy, void, (void*))                                                                            \
   X(poll, int, (void*, int))                                                                                   \
   X(flush, int, (void*, int))                                                                                  \
+  X(message_status, int, (const Message*))                                                                     \
   X(purge, int, (void*, int))                                                                                  \
   X(outq_len, int, (void*))                                                                                    \
   X(metadata, int, (void*, int, void*, const Metadata**, int))                                                 \

@@ -29,8 +29,9 @@ PartitionAck: TypeAlias = tuple[str, int, int, int, int, int, int, int]
 ErrorCount: TypeAlias = tuple[int, str, int, int, str]
 # (row, column, text): which row could not be encoded, the path of its column (may be empty), and why
 RowFailure: TypeAlias = tuple[int, str, str]
-# (id given to produce, acknowledged by partition, refused by code, rows with a null key, where encoding stopped)
-ChunkResult: TypeAlias = tuple[int, list[PartitionAck], list[ErrorCount], int, RowFailure | None]
+# (id given to produce, acknowledged by partition, refused by code, how many of the rows refused may be in the log, rows with
+# a null key, where encoding stopped)
+ChunkResult: TypeAlias = tuple[int, list[PartitionAck], list[ErrorCount], int, int, RowFailure | None]
 # (partition or -1, key, value, headers without the static ones, timestamp in ms or 0, topic or "" for the usual one)
 Message: TypeAlias = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], int, str]
 # (group, key, value, headers, rows whose last event is in it, whether the last row goes on in the next message)
@@ -94,8 +95,11 @@ def librdkafka_partition_of(partitioner: str, key: Buffer, partitions: int) -> i
 def rewrite_json(text: Buffer) -> bytes:
     """Rewrite one JSON value as a VARIANT column is written; ValueError in one sentence with the byte."""
 
-def watch_parent(pidfd: int, socket: int) -> None:
-    """Start a native thread that ends this process (status 3) once the parent has ended or hung up the socket."""
+def watch_parent(pidfd: int, socket: int, beat: int) -> None:
+    """Start a native thread that ends this process (status 3) once the parent has ended or hung up the socket.
+
+    beat  address of 8 bytes that it counts up several times a second for as long as the process runs
+    """
 
 def address_of(memory: Buffer) -> int:
     """Return the address of writable memory; it is not kept alive. IndexError when it is empty."""

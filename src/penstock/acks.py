@@ -3,8 +3,10 @@
 A chunk's life:
 
     add ──▶ waiting ──deal──▶ dealt ──acknowledge──▶ gone: its rows are acknowledged or failed
-               │                └──died / give_up──▶ gone: its rows are unknown
-               └──────────give_up──────────────────▶ gone: its rows are failed, nobody ever sent them
+               ▲                ├──requeue──▶ waiting again: its worker died, another one sends it once more
+               └────────────────┤
+                                └──died / give_up──▶ gone: its rows are unknown
+    waiting ────────────────────────give_up────────▶ gone: its rows are failed, nobody ever sent them
 
 `taken` is at all times the sum of acknowledged, failed, unknown, skipped, pending and held rows.
 """
@@ -22,9 +24,12 @@ __all__ = ["Ledger", "PartitionTotal"]
 
 @dataclass
 class _Chunk:
+    """parts: what a part of its answer has told already; the rest of the answer makes it count."""
+
     worker: int
     rows: int
     dealt: bool = False
+    parts: list[PartitionAck] = field(default_factory=list)
 
 
 @dataclass
@@ -63,6 +68,7 @@ class Ledger:
 
     taken      rows given to the writer, weight-0 rows included
     partitions by topic ("" for the writer's own) and number
+    resent     rows that were dealt once more, because a worker died with them; those of an earlier life may arrive too
     held       of those the ones that wait in the caller: of a batch with an index, or in the output buffer
     dealt_rows per worker: rows that it has and the broker has not answered for, what dealing looks at
     """
@@ -73,6 +79,7 @@ class Ledger:
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
+    resent: int = 0
     null_keys: int = 0
     unknown_offsets: int = 0
     messages: int = 0
@@ -81,7 +88,6 @@ class Ledger:
     errors: dict[int, ErrorTotal] = field(default_factory=dict)
     dealt_rows: dict[int, int] = field(default_factory=dict)
     _chunks: dict[int, _Chunk] = field(default_factory=dict)
-    _partial_rows: dict[int, int] = field(default_factory=dict)
 
     def take(self, *, skipped: int = 0, failed: int = 0) -> None:
         """Count rows that never become part of a chunk."""
@@ -114,11 +120,13 @@ class Ledger:
         partitions: list[PartitionAck],
         errors: list[tuple[int, str, int, int, str]],
         null_keys: int,
+        unknown: int = 0,
     ) -> None:
-        """Count a chunk that is done; rows that no partition acknowledged have failed."""
+        """Count a chunk that is done; rows that no partition acknowledged have failed, or are unknown."""
         entry = self._forget(chunk)  # first: what is not known must not be counted
-        acknowledged = self._partial_rows.pop(chunk, 0) + self._count(partitions)
-        self.failed += entry.rows - acknowledged
+        acknowledged = self._count([*entry.parts, *partitions])
+        self.failed += entry.rows - acknowledged - unknown
+        self.unknown += unknown
         self.null_keys += null_keys
         for code, name, rows, messages, example in errors:
             total = self.errors.setdefault(code, ErrorTotal(name, example))
@@ -126,10 +134,22 @@ class Ledger:
             total.messages += messages
 
     def acknowledge_part(self, chunk: int, partitions: list[PartitionAck]) -> None:
-        """Count some of a chunk's partitions; the rest follows."""
-        if chunk not in self._chunks:
-            raise KeyError(chunk)
-        self._partial_rows[chunk] = self._partial_rows.get(chunk, 0) + self._count(partitions)
+        """Note some of a chunk's partitions; they count when the rest has followed, or when the chunk ends."""
+        self._chunks[chunk].parts += partitions
+
+    def requeue(self, worker: int) -> list[int]:
+        """Have all chunks of a dead worker wait for the one that takes its place; returns them, in their order.
+
+        What it was told of may have reached the broker in part: its rows are sent a second time.
+        """
+        mine = [chunk for chunk, entry in self._chunks.items() if entry.worker == worker]
+        for chunk in mine:
+            entry = self._chunks[chunk]
+            if entry.dealt:
+                self.resent += entry.rows
+            entry.dealt = False
+            entry.parts.clear()
+        return mine
 
     def died(self, worker: int) -> list[int]:
         """End the chunks of a dead worker: what it was told of is unknown, the rest failed. Returns them."""
@@ -149,13 +169,17 @@ class Ledger:
 
     @property
     def pending_rows(self) -> int:
-        """Rows of chunks that are still alive, less those of which a part's answer has told already."""
-        return sum(entry.rows for entry in self._chunks.values()) - sum(self._partial_rows.values())
+        """Rows of chunks that are still alive."""
+        return sum(entry.rows for entry in self._chunks.values())
 
     @property
     def dealt_chunks(self) -> int:
         """Chunks that a worker has been told of and not answered for."""
         return sum(entry.dealt for entry in self._chunks.values())
+
+    def dealt(self, worker: int) -> list[int]:
+        """Return the chunks that the worker has been told of and not answered for."""
+        return [chunk for chunk, entry in self._chunks.items() if entry.dealt and entry.worker == worker]
 
     @property
     def idle(self) -> bool:
@@ -176,8 +200,8 @@ class Ledger:
         return acknowledged
 
     def _end(self, chunk: int) -> None:
-        already = self._partial_rows.pop(chunk, 0)
         entry = self._forget(chunk)
+        already = self._count(entry.parts)
         if entry.dealt:
             self.unknown += entry.rows - already
         else:

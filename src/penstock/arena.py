@@ -1,12 +1,12 @@
 """The arena: one anonymous shared-memory region, where rows stay from `write` until the broker has acknowledged them.
 
-    0                                                            reserved                     size
-    | block | selection | dictionary | free | block | selection | not touched yet ............ |
+    0                                                                    reserved                     size
+    | vitals | block | selection | dictionary | free | block | selection | not touched yet ............ |
 
-The coordinator alone allocates and frees; workers only read. An allocation has a count of its users: a block is used by
-each of its chunks, a dictionary by each of its blocks. The lowest free place is taken first, because pages that were
-used before cost a tenth of fresh ones (measured: 6 ms against 65 ms for 64 MB). Nothing has a name in the file system,
-so nothing is left behind, however the processes end.
+The coordinator alone allocates and frees; workers only read, but for their lines of the vitals (vitals.py). An
+allocation has a count of its users: a block is used by each of its chunks, a dictionary by each of its blocks. The
+lowest free place is taken first, because pages that were used before cost a tenth of fresh ones (measured: 6 ms against
+65 ms for 64 MB). Nothing has a name in the file system, so nothing is left behind, however the processes end.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _SLICE_BYTES = 16 << 20
 
 
 class Arena:
-    """Shared memory of `size` bytes at most.
+    """Shared memory of `size` bytes at most, the first `vitals_bytes` of which are never allocated.
 
     fd        to be passed to the workers; sealed against shrinking and growing
     used      bytes allocated now, and `peak` the most there ever were
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, vitals_bytes: int = 0) -> None:
         self.size = min(size, max(available_memory() // 2, _SLICE_BYTES))
         self.fd = above_standard(os.memfd_create("penstock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
         try:
@@ -50,8 +50,10 @@ class Arena:
         self.used = 0
         self.peak = 0
         self._reserved = 0
-        self._free: list[tuple[int, int]] = [(0, self.size)]  # (position, size), by position, never two that touch
+        # (position, size), by position, never two that touch
+        self._free: list[tuple[int, int]] = [(vitals_bytes, self.size - vitals_bytes)]
         self._taken: dict[int, list[int]] = {}  # position: [size, users]
+        self._reserve(vitals_bytes)
 
     def allocate(self, size: int) -> int | None:
         """Return the position of `size` bytes with one user, aligned to 64; None when there is no room now."""

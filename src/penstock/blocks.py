@@ -38,6 +38,15 @@ class _Dictionary(NamedTuple):
     number: int
 
 
+class _Block(NamedTuple):
+    """Where the rows of a piece from first to end lie in the arena."""
+
+    position: int
+    size: int
+    first: int
+    end: int
+
+
 class Blocks:
     """Puts rows into one coordinator's arena and deals them."""
 
@@ -82,7 +91,8 @@ class Blocks:
                     raise _too_large(rows, first, size, coordinator.arena.size // 2)
                 position = coordinator.allocate(size + selection.nbytes + _ALIGNMENT, deadline)
                 read.copy(first, end, coordinator.address, position, dictionaries)
-                self._deal(plan, rows, selection, (position, first, size), [place for place, _ in dictionaries])
+                block = _Block(position, size, first, end)
+                self._deal(plan, rows, selection, block, [place for place, _ in dictionaries])
             coordinator.ledger.take(skipped=selection.skipped)
             first = end
 
@@ -123,11 +133,9 @@ class Blocks:
             self._coordinator.ledger.take(failed=1)
             raise row_error(rows.origin, rows.first_row + row, column, text) from None
 
-    def _deal(
-        self, plan: Plan, rows: Rows, selection: _core.Selection, block: tuple[int, int, int], dictionaries: list[int]
-    ) -> None:
+    def _deal(self, plan: Plan, rows: Rows, selection: _core.Selection, block: _Block, dictionaries: list[int]) -> None:
         coordinator = self._coordinator
-        position, first, size = block
+        position, size, first, end = block
         behind = (position + size + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
         entries, repeats, groups = selection.copy(coordinator.address, behind)
         holds = (position, *dictionaries)
@@ -151,6 +159,7 @@ class Blocks:
                     holds=holds,
                     origin=rows.origin,
                     first_row=rows.first_row,
+                    block_rows=(first, end),
                 )
             )
             self._sequence += share if plan.layout.packing.weighted else copies

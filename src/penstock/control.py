@@ -68,6 +68,7 @@ class Start(msgspec.Struct, array_like=True):
     Secrets are in it, so its repr shows neither options nor headers.
 
     topics  those that must be there, `topic` first
+    vitals  where the worker's line of vitals.py lies in the arena; -1: inside the calling process there is none
     token   to log in with, until the next one comes; None: librdkafka needs none of ours
     """
 
@@ -82,6 +83,7 @@ class Start(msgspec.Struct, array_like=True):
     slab_bytes: int
     arena_bytes: int
     initialization_timeout_secs: float
+    vitals: int = -1
     token: Token | None = None
 
     def __repr__(self) -> str:
@@ -131,11 +133,15 @@ class PartialAck(msgspec.Struct, array_like=True, tag=3):
 
 
 class Ack(msgspec.Struct, array_like=True, tag=4):
-    """The broker has answered for every message of the chunk that was sent."""
+    """The broker has answered for every message of the chunk that was sent.
+
+    unknown_rows  of the rows in errors those that may be in the log all the same: their answer was lost
+    """
 
     chunk: int
     partitions: list[PartitionAck]
     errors: list[ErrorCount]
+    unknown_rows: int
     null_keys: int
     failure: RowFailure | None
 

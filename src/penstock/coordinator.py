@@ -7,6 +7,7 @@ chunk. The first failure is kept, everything that was dealt is answered or given
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -32,7 +33,9 @@ from penstock.errors import (
 )
 from penstock.logs import tell_log
 from penstock.report import ErrorReport, PartitionReport, Report
+from penstock.restarts import Restarts
 from penstock.tokens import open_tokens
+from penstock.vitals import LINE_BYTES, Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunk", "Coordinator"]
 
+_log = logging.getLogger("penstock")
 _WAIT_SECS = 0.2
 _MEMORY_EVERY_SECS = 0.5
 _UNKNOWN_TOPIC = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "LEADER_NOT_AVAILABLE"}
@@ -56,7 +60,8 @@ class Chunk:
 
     worker   who owns its partitions; None: anybody
     holds    places in the arena that are let go of when it is acknowledged
-    origin, first_row   what an error calls row 0 of its block
+    origin, first_row   what an error calls row 0 of its piece
+    block_rows          of the piece: first and end
     """
 
     layout: int
@@ -66,6 +71,7 @@ class Chunk:
     holds: tuple[int, ...]
     origin: str | Origins
     first_row: int
+    block_rows: tuple[int, int]
 
 
 class Coordinator:
@@ -94,12 +100,16 @@ class Coordinator:
         self._peak_memory = 0
         self._memory_looked = 0.0
         self._closed = False
-        self.arena = Arena(config.shares.arena_bytes)
+        self._restarts = Restarts(config.writer.max_restarts_per_min)
+        workers = config.worker_count
+        lines = max(workers, 1)
+        self.arena = Arena(config.shares.arena_bytes, LINE_BYTES * lines)
+        self._vitals = Vitals(self.arena.memory, 0, lines, config.writer.worker_timeout_secs)
         self.address = _core.address_of(self.arena.memory)
-        self.workers = config.worker_count
+        self.workers = workers
         self._redactor = config.redactor
         self._crew: Crew = ProcessCrew(self.workers, self.arena) if self.workers else LocalCrew(self.address)
-        self._waiting: list[deque[int]] = [deque() for _ in range(max(self.workers, 1))]
+        self._waiting: list[deque[int]] = [deque() for _ in range(lines)]
         try:
             self._start()
         except BaseException:
@@ -113,30 +123,11 @@ class Coordinator:
         self._crew.spawn(tokens=self._tokens is not None)  # they come up while the brokers are asked
         tokens = self._tokens
         self.config = config = before_first_row(self.config, None if tokens is None else tokens.first())
-        token = None
         if tokens is not None:
-            token = tokens.first()  # another one, if that took long
+            tokens.first()  # another one, if that took long
             tokens.keep(self._crew.renew)  # before the workers connect, which may take longer than a token lives
-        shares = config.shares
-        self._crew.start(
-            [
-                control.Start(
-                    worker=worker,
-                    parent_pid=os.getpid(),
-                    librdkafka=librdkafka_path(),
-                    configuration=list(config.kafka.items()),
-                    topics=config.topics_needed,
-                    headers=list(config.headers),
-                    window_messages=int(config.kafka["queue.buffering.max.messages"]),
-                    queue_bytes=int(config.kafka["queue.buffering.max.kbytes"]) * 1024,
-                    slab_bytes=shares.encode_buffer_bytes,
-                    arena_bytes=self.arena.size,
-                    initialization_timeout_secs=config.initialization_timeout_secs,
-                    token=token,
-                )
-                for worker in range(max(self.workers, 1))
-            ]
-        )
+        limit = config.initialization_timeout_secs
+        self._crew.start([self._start_of(worker, limit) for worker in range(max(self.workers, 1))])
         ready: dict[int, int] = {}
         # The workers keep the time themselves; this is for one that does not even start.
         deadline = time.monotonic() + config.initialization_timeout_secs + 10
@@ -150,6 +141,25 @@ class Coordinator:
             if time.monotonic() > deadline:
                 raise InternalError(f"the workers were not ready after {config.initialization_timeout_secs + 10} s")
         self.partitions = min(ready.values())
+
+    def _start_of(self, worker: int, timeout_secs: float) -> control.Start:
+        """Return all that a worker must know; timeout_secs: how long it may take to reach the topics."""
+        config = self.config
+        return control.Start(
+            worker=worker,
+            parent_pid=os.getpid(),
+            librdkafka=librdkafka_path(),
+            configuration=list(config.kafka.items()),
+            topics=config.topics_needed,
+            headers=list(config.headers),
+            window_messages=int(config.kafka["queue.buffering.max.messages"]),
+            queue_bytes=int(config.kafka["queue.buffering.max.kbytes"]) * 1024,
+            slab_bytes=config.shares.encode_buffer_bytes,
+            arena_bytes=self.arena.size,
+            initialization_timeout_secs=timeout_secs,
+            vitals=self._vitals.position(worker),
+            token=None if self._tokens is None else self._tokens.current,
+        )
 
     def _receive(self, timeout: float) -> Iterator[tuple[int, control.FromWorker]]:
         """Give what the workers said; the secrets are taken out of what librdkafka said to them."""
@@ -235,7 +245,7 @@ class Coordinator:
 
     def _push(self, worker: int) -> None:
         waiting = self._waiting[worker]
-        while waiting and self.failure is None:
+        while waiting and self.failure is None and not self._must_wait(worker, waiting[0]):
             number = waiting[0]
             chunk = self._chunks[number]
             if (worker, chunk.layout) not in self._known:
@@ -249,6 +259,13 @@ class Coordinator:
                 return
             waiting.popleft()
 
+    def _must_wait(self, worker: int, number: int) -> bool:
+        """Tell whether a suspect is in the way: it is sent to a worker that has nothing else, and nothing beside it."""
+        if not self._restarts.suspecting:
+            return False
+        dealt = self.ledger.dealt(worker)
+        return bool(dealt) and any(map(self._restarts.alone, (number, *dealt)))
+
     def poll(self, timeout: float) -> None:
         """Take the workers' answers, waiting up to timeout seconds for the first; keep the first failure."""
         for worker, message in self._receive(timeout):
@@ -258,6 +275,9 @@ class Coordinator:
                 self._handle(late_worker, message)
             self._died(worker, how)
         now = time.monotonic()
+        for worker in self._vitals.frozen(now):
+            _log.warning("worker %d stands still and is ended", worker)
+            self._crew.kill(worker)
         if now - self._memory_looked >= _MEMORY_EVERY_SECS:
             self.look_at_memory()
 
@@ -270,22 +290,24 @@ class Coordinator:
         elif isinstance(message, control.Log):
             self._log_lines(worker, message)
         elif isinstance(message, control.Failing):
-            kind = Fenced if message.code in _FENCED else DeliveryError
-            self._fail(
-                kind(
-                    f"{self.config.topic}: librdkafka cannot go on: {message.text} ({message.code})", code=message.code
-                )
-            )
+            what = f"librdkafka cannot go on: {message.text} ({message.code})"
+            if message.code in _FENCED:
+                self._fail(Fenced(f"{self.config.topic}: {what}", code=message.code))
+            else:
+                self._died(worker, f"had to give up its producer, {what}")
+        elif isinstance(message, control.Refused) and message.kind != "broker":
+            self._fail(self._refused(message))
 
     def _log_lines(self, worker: int, message: control.Log) -> None:
         tell_log(message.lines, f"worker {worker}" if self.workers else "", message.dropped)
 
     def _acknowledge(self, ack: control.Ack) -> None:
         # The ledger first: a Ctrl-C in between then costs nothing but a place in an arena that is about to go.
-        self.ledger.acknowledge(ack.chunk, ack.partitions, ack.errors, ack.null_keys)
+        self.ledger.acknowledge(ack.chunk, ack.partitions, ack.errors, ack.null_keys, ack.unknown_rows)
         chunk = self._chunks[ack.chunk]
         self._last_ack = time.monotonic()
         self._let_go(ack.chunk)
+        self._restarts.done(ack.chunk)
         if ack.failure is not None:
             row, column, text = ack.failure
             self._fail(row_error(chunk.origin, chunk.first_row + row, column, text))
@@ -305,11 +327,37 @@ class Coordinator:
             self.arena.release(place)
 
     def _died(self, worker: int, how: str) -> None:
-        gone = self.ledger.died(worker)
-        for number in gone:
+        """Have another worker take the place of one that is gone, or end the job where that is not to be."""
+        suspect = self._vitals.suspect(worker)
+        accused = None if suspect is None else self._chunks.get(suspect)
+        kills = suspect is not None and accused is not None and self._restarts.blame(suspect)
+        what = f"worker {worker} of {self.workers} {how}"
+        if self.failure is None and not kills and self._restarts.allowed(time.monotonic()):
+            return self._replace(worker, what)
+        if kills and accused is not None:
+            first, end = (row_name(accused.origin, accused.first_row + row) for row in accused.block_rows)
+            what += f", as two before it did; each was encoding the rows from {first} to before {end}"
+        elif self.failure is None and self.config.writer.max_restarts_per_min:
+            what += f"; {self.config.writer.max_restarts_per_min} were replaced within a minute (max_restarts_per_min)"
+        for number in self.ledger.died(worker):
             self._let_go(number)
         self._waiting[worker].clear()
-        self._fail(WorkerDied(f"worker {worker} of {self.workers} {how}"))
+        self._fail(WorkerDied(what))
+        return None
+
+    def _replace(self, worker: int, what: str) -> None:
+        """Start another worker and have it send, in their order, all that the one before it had no answer for."""
+        resent = self.ledger.resent
+        chunks = self.ledger.requeue(worker)
+        resent = self.ledger.resent - resent
+        _log.warning("%s; another one takes its place, and sends %d rows again", what, resent)
+        self._vitals.clear(worker)
+        self._known = {known for known in self._known if known[0] != worker}
+        self._waiting[worker] = deque(chunks)
+        # Brokers may be away just now: they are waited for as long as a message may be on its way.
+        limit = max(self.config.initialization_timeout_secs, self.config.writer.delivery_timeout_secs)
+        self._crew.replace(worker, self._start_of(worker, limit))
+        self._push(worker)
 
     def _fail(self, error: PenstockError) -> None:
         if self.failure is not None:
@@ -369,6 +417,8 @@ class Coordinator:
             failed_rows=ledger.failed,
             unknown_rows=ledger.unknown,
             skipped_rows=ledger.skipped,
+            resent_rows=ledger.resent,
+            restarts=self._restarts.total,
             null_keys=ledger.null_keys,
             startup_seconds=round(self.startup_seconds, 6),
             seconds=round(max(seconds, 0.0), 6),
@@ -410,3 +460,10 @@ def row_error(origin: str | Origins, row: int, column: str, text: str) -> Encode
         origin, row = origin.find(row)
     where = f'row {row}, column "{column}"' if column else f"row {row}"
     return EncodeError(f"{origin}: {where}: {text}", row=row, column=column or None, source=origin)
+
+
+def row_name(origin: str | Origins, row: int) -> str:
+    """Return what a row is called outside of errors about its values."""
+    if not isinstance(origin, str):
+        origin, row = origin.find(row)
+    return f"{origin}: row {row}"

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock import control
 from penstock.arena import above_standard
@@ -52,6 +52,9 @@ class Crew(Protocol):
     def start(self, starts: list[control.Start]) -> None:
         """Tell each worker all that it must know; its Ready or Refused comes through receive."""
 
+    def replace(self, worker: int, start: control.Start) -> None:
+        """End what is left of a worker, and start another in its place."""
+
     def send(self, worker: int, message: control.ToWorker) -> bool:
         """Tell a worker; False when it has enough to do for now."""
 
@@ -66,6 +69,9 @@ class Crew(Protocol):
 
     def pids(self) -> list[int]:
         """Process ids of the workers that live."""
+
+    def kill(self, worker: int) -> None:
+        """End a worker that does not run any more; dead() tells of it."""
 
     def close(self, *, kill: bool) -> None:
         """End all workers; they have answered for everything, or are given up with `kill`. Leaves nothing behind."""
@@ -88,32 +94,53 @@ class ProcessCrew:
     def spawn(self, *, tokens: bool) -> None:
         """Start the processes, all at once; each then waits for its configuration."""
         for worker in range(self.size):
-            with contextlib.ExitStack() as theirs:
-                ours, channel = _channel(theirs)
-                self._channels.append(ours)
-                passed = [channel, self._arena.fd]
-                if tokens:
-                    token_channel, channel = _channel(theirs)
-                    self._token_channels.append(token_channel)
-                    passed.append(channel)
-                self._processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-c", _BOOT, "\x1f".join(sys.path), *map(str, passed)],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.DEVNULL,  # standard output belongs to the caller's results
-                        pass_fds=passed,
-                        start_new_session=True,  # Ctrl-C on the terminal is the caller's to answer
-                    )
-                )
-            self._open[ours.fileno()] = worker
-            self._poll.register(ours, select.POLLIN)
+            self._spawn(worker, tokens=tokens)
 
     def start(self, starts: list[control.Start]) -> None:
         """Hand each process its configuration, through a pipe that nobody else can read."""
         for process, start in zip(self._processes, starts, strict=True):
-            if process.stdin is not None:
-                with contextlib.suppress(BrokenPipeError), process.stdin:  # it died: dead() tells
-                    process.stdin.write(control.encode(start))
+            _configure(process, start)
+
+    def replace(self, worker: int, start: control.Start) -> None:
+        """End what is left of a worker and start another in its place; nothing that the old one said is left."""
+        self._processes[worker].kill()
+        self._processes[worker].wait()
+        self._close(worker)
+        self._gone.discard(worker)
+        self._unanswered[worker] = 0
+        self._spawn(worker, tokens=start.token is not None)
+        _configure(self._processes[worker], start)
+
+    def _spawn(self, worker: int, *, tokens: bool) -> None:
+        with contextlib.ExitStack() as theirs:
+            ours, channel = _channel(theirs)
+            passed = [channel, self._arena.fd]
+            _put(self._channels, worker, ours)
+            if tokens:
+                token_channel, channel = _channel(theirs)
+                _put(self._token_channels, worker, token_channel)
+                passed.append(channel)
+            process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, "\x1f".join(sys.path), *map(str, passed)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,  # standard output belongs to the caller's results
+                pass_fds=passed,
+                start_new_session=True,  # Ctrl-C on the terminal is the caller's to answer
+            )
+            _put(self._processes, worker, process)
+        self._open[ours.fileno()] = worker
+        self._poll.register(ours, select.POLLIN)
+
+    def _close(self, worker: int) -> None:
+        """Close all that belongs to a worker that has ended."""
+        channel, stdin = self._channels[worker], self._processes[worker].stdin
+        self._forget(channel)
+        channel.close()
+        if self._token_channels:
+            self._token_channels[worker].close()
+        if stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stdin.close()
 
     def send(self, worker: int, message: control.ToWorker) -> bool:
         """Tell a worker; False when it has enough to do for now."""
@@ -134,7 +161,9 @@ class ProcessCrew:
     def receive(self, timeout: float) -> Iterator[tuple[int, control.FromWorker]]:
         """Wait up to timeout seconds for the first message, then give all there are."""
         for fd, _ in self._poll.poll(max(0.0, timeout) * 1000):
-            worker = self._open[fd]
+            worker = self._open.get(fd)
+            if worker is None:  # replaced since
+                continue
             while True:
                 try:
                     packet = self._channels[worker].recv(1 << 20)
@@ -174,6 +203,10 @@ class ProcessCrew:
         """Process ids of the workers that live."""
         return [process.pid for worker, process in enumerate(self._processes) if worker not in self._gone]
 
+    def kill(self, worker: int) -> None:
+        """End a worker that does not run any more; dead() tells of it."""
+        self._processes[worker].kill()
+
     def close(self, *, kill: bool) -> None:
         """Tell all to stop, wait, and kill what does not; leaves no process, descriptor or zombie."""
         for worker in range(len(self._processes)):
@@ -187,25 +220,23 @@ class ProcessCrew:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.0, deadline - time.monotonic()))
         finally:  # a Ctrl-C while waiting included
-            for process in self._processes:
+            for worker, process in enumerate(self._processes):
                 process.kill()
                 process.wait()
-                if process.stdin is not None:
-                    with contextlib.suppress(BrokenPipeError):
-                        process.stdin.close()
-            for channel in (*self._channels, *self._token_channels):
-                channel.close()
+                self._close(worker)
             self._processes.clear()
             self._channels.clear()
             self._token_channels.clear()
             self._open.clear()
 
-    def _lost(self, worker: int) -> None:
-        """Its end of the channel is closed: it ended, or is about to."""
-        channel = self._channels[worker]
+    def _forget(self, channel: socket.socket) -> None:
         if channel.fileno() in self._open:
             self._poll.unregister(channel)
             del self._open[channel.fileno()]
+
+    def _lost(self, worker: int) -> None:
+        """Its end of the channel is closed: it ended, or is about to."""
+        self._forget(self._channels[worker])
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._processes[worker].wait(_ENDING_SECS)
 
@@ -227,6 +258,13 @@ class LocalCrew:
         """Connect; returns when the topic is known or refused."""
         self._work = Work(starts[0], self._address, check_signals=True)
         self._said.extend(self._work.begin())
+
+    def replace(self, worker: int, start: control.Start) -> None:  # noqa: ARG002 - there is only one
+        """Let the producer go, and make another."""
+        self.close(kill=True)
+        self._unanswered = 0
+        self._said.clear()
+        self.start([start])
 
     def send(self, worker: int, message: control.ToWorker) -> bool:  # noqa: ARG002 - there is only one
         """Do it at once; False where that might mean to wait for the broker: the caller's time is not ours to spend."""
@@ -267,6 +305,9 @@ class LocalCrew:
         """No processes."""
         return []
 
+    def kill(self, worker: int) -> None:
+        """Nobody stands still here without the caller."""
+
     def close(self, *, kill: bool) -> None:  # noqa: ARG002 - letting the producer go is all there is
         """Let the producer go."""
         if self._work is not None:
@@ -279,6 +320,17 @@ def _channel(theirs: contextlib.ExitStack) -> tuple[socket.socket, int]:
     ours, low = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     return ours, theirs.enter_context(socket.socket(fileno=above_standard(low.detach()))).fileno()
+
+
+def _put(items: list[Any], at: int, item: object) -> None:
+    """Set an item of a list that may still be one shorter."""
+    items[at : at + 1] = [item]
+
+
+def _configure(process: subprocess.Popen[bytes], start: control.Start) -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # it died: dead() tells
+            process.stdin.write(control.encode(start))
 
 
 def _how(code: int) -> str:

@@ -59,6 +59,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unknown_rows       rows that may or may not be in the log: a worker died with them, or the answer was lost
     skipped_rows       rows that send nothing by their meaning: a weight of 0, or changes that an index or the
                        output buffer has merged with others
+    resent_rows        rows sent once more, because a worker died with them; each counts once in `rows`, and some may be
+                       in the topic twice
+    restarts           workers that were replaced
     null_keys          rows sent without a key, because their key column was null
     startup_seconds    from the call to the first batch taken: sources checked, workers up, topic known
     seconds            from the first batch taken to the last acknowledgement
@@ -77,6 +80,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     failed_rows: int = 0
     unknown_rows: int = 0
     skipped_rows: int = 0
+    resent_rows: int = 0
+    restarts: int = 0
     null_keys: int = 0
     startup_seconds: float = 0.0
     seconds: float = 0.0
@@ -162,6 +167,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             lines.append(f"UNKNOWN: {self.unknown_rows:,} {_rows(self.unknown_rows)} may or may not be in the topic")
         if self.skipped_rows:
             lines.append(f"skipped: {self.skipped_rows:,} {_rows(self.skipped_rows)} of weight 0 or merged away")
+        if self.restarts:
+            again = f"; {self.resent_rows:,} {_rows(self.resent_rows)} sent again, some may be there twice"
+            what = "1 worker" if self.restarts == 1 else f"{self.restarts} workers"
+            lines.append(f"REPLACED: {what}{again if self.resent_rows else ''}")
         if self.null_keys:
             lines.append(f"null keys: {self.null_keys:,} {_rows(self.null_keys)}")
         if self.unknown_offsets:

@@ -21,6 +21,7 @@ import msgspec
 from penstock import _core, control
 from penstock.layout import ColumnarLayout, Layout, make_packer
 from penstock.produce import connect, make_producer, set_token
+from penstock.vitals import BEAT_AT, show_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,15 +101,21 @@ class Work:
             self.producer.produce(message.chunk, self._packers[message.layout], self._arena, message.place)
 
     def results(self, timeout_ms: int) -> Iterator[control.FromWorker]:
-        """Serve delivery reports for up to timeout_ms, then tell what there is to tell."""
-        for chunk, partitions, errors, null_keys, failure in self.producer.poll(timeout_ms):
+        """Serve delivery reports for up to timeout_ms, then tell what there is to tell.
+
+        What fails because the producer cannot go on is not told, but that it cannot: the next one sends it again.
+        """
+        found = self.producer.poll(timeout_ms)
+        fatal = self.producer.fatal()
+        for chunk, partitions, errors, unknown_rows, null_keys, failure in found:
+            if fatal is not None and errors:
+                continue
             rest = partitions
             while len(rest) > _PARTITIONS_PER_PACKET:
                 yield control.PartialAck(chunk, rest[:_PARTITIONS_PER_PACKET])
                 rest = rest[_PARTITIONS_PER_PACKET:]
-            yield control.Ack(chunk, rest, errors, null_keys, failure)
+            yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure)
         yield from self._log()
-        fatal = self.producer.fatal()
         if fatal is not None and not self._failing:
             self._failing = True
             yield control.Failing(_core.error_name(fatal[0]), fatal[1])
@@ -134,27 +141,27 @@ def main(socket_fd: int, arena_fd: int, tokens_fd: int | None = None) -> None:
     except msgspec.DecodeError:  # the caller was killed before it had said all of it
         os._exit(3)
     channel = socket.socket(fileno=socket_fd)
-    _watch_parent(start.parent_pid, socket_fd)
     memory = mmap.mmap(arena_fd, start.arena_bytes)
+    _watch_parent(start.parent_pid, socket_fd, _core.address_of(memory) + start.vitals + BEAT_AT)
     work = Work(start, _core.address_of(memory), check_signals=False)
     made = None if tokens_fd is None else lambda: _take_tokens(work, tokens_fd, channel)
     with contextlib.suppress(ConnectionError):  # the coordinator let go of us
         for message in work.begin(made):
             _send(work, channel, message)
             if isinstance(message, control.Ready):
-                _serve(work, channel)
+                _serve(work, channel, memory, start.vitals)
     # librdkafka is given up with its threads: whatever it still had was given up before, or is nobody's any more.
     os._exit(0)
 
 
-def _watch_parent(parent_pid: int, socket_fd: int) -> None:
+def _watch_parent(parent_pid: int, socket_fd: int, beat: int) -> None:
     try:
         parent = os.pidfd_open(parent_pid)
     except ProcessLookupError:
         os._exit(3)
     if os.getppid() != parent_pid:  # it died before we looked, and the number may be another's
         os._exit(3)
-    _core.watch_parent(parent, socket_fd)
+    _core.watch_parent(parent, socket_fd, beat)
 
 
 def _take_tokens(work: Work, tokens_fd: int, channel: socket.socket) -> None:
@@ -171,7 +178,7 @@ def _take_tokens(work: Work, tokens_fd: int, channel: socket.socket) -> None:
     threading.Thread(target=take, name="penstock-tokens", daemon=True).start()
 
 
-def _serve(work: Work, channel: socket.socket) -> None:
+def _serve(work: Work, channel: socket.socket, memory: mmap.mmap, vitals: int) -> None:
     events = work.producer.event_fd
     poll = select.poll()
     poll.register(channel, select.POLLIN)
@@ -189,7 +196,10 @@ def _serve(work: Work, channel: socket.socket) -> None:
                 return
             message = control.decode_to_worker(packet)
             stopping = stopping or isinstance(message, control.Stop)
+            if isinstance(message, control.Deal):
+                show_encoding(memory, vitals, message.chunk)
             work.take(message)
+            show_encoding(memory, vitals, None)
             _send_results(work, channel)
     _send_results(work, channel)
 

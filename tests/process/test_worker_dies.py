@@ -1,4 +1,4 @@
-"""kill -9 of a worker: the job ends with WorkerDied, and every row taken is in exactly one of three counts."""
+"""kill -9 of a worker that is not to be replaced: WorkerDied, and every row taken is in exactly one of three counts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,12 @@ class Job:
             topic="orders",
             bootstrap_servers=mock.bootstrap_servers,
             schema=SCHEMA,
-            **{"workers": WORKERS, "kafka_options": {"compression.type": "none"}, **settings},
+            **{
+                "workers": WORKERS,
+                "max_restarts_per_min": 0,
+                "kafka_options": {"compression.type": "none"},
+                **settings,
+            },
         )
         self.workers = sorted(children() - before)
         self.given = 0

@@ -28,14 +28,15 @@ class Alive:
     worker: int
     rows: set[str]
     dealt: bool = False
-    heard_of: bool = False  # some of its partitions are acknowledged already
+    parts: list[PartitionAck] = field(default_factory=list)  # what of its answer is told already
 
 
 @dataclass
 class Broker:
     """What was acknowledged, message by message: the facts that the ledger's totals must sum up."""
 
-    sizes: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    messages: Counter[tuple[str, int]] = field(default_factory=Counter)
+    bytes: Counter[tuple[str, int]] = field(default_factory=Counter)
     offsets: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     rows: Counter[tuple[str, int]] = field(default_factory=Counter)
     unnamed: int = 0
@@ -54,6 +55,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.error_messages: Counter[int] = Counter()
         self.null_keys = 0
         self.numbers = 0
+        self.resent = 0
 
     # --- events ---
 
@@ -100,10 +102,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.alive[number].dealt = True
         self.ledger.deal(number)
 
-    @precondition(lambda self: any(chunk.dealt and not chunk.heard_of for chunk in self.alive.values()))
+    @precondition(lambda self: any(chunk.dealt and not chunk.parts for chunk in self.alive.values()))
     @rule(data=st.data())
     def undeal(self, data):
-        waiting = [n for n, chunk in self.alive.items() if chunk.dealt and not chunk.heard_of]
+        waiting = [n for n, chunk in self.alive.items() if chunk.dealt and not chunk.parts]
         number = data.draw(st.sampled_from(waiting))
         self.alive[number].dealt = False
         self.ledger.undeal(number)
@@ -112,16 +114,18 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def acknowledge_part(self, data):
         number = data.draw(st.sampled_from([n for n, chunk in self.alive.items() if chunk.dealt]))
-        self.alive[number].heard_of = True
-        self.ledger.acknowledge_part(number, self._answer(data, number))
+        part = self._answer(data, number)
+        self.alive[number].parts += part
+        self.ledger.acknowledge_part(number, part)
 
     @precondition(lambda self: any(chunk.dealt for chunk in self.alive.values()))
     @rule(data=st.data(), null_keys=st.integers(0, 2))
     def acknowledge(self, data, null_keys):
         number = data.draw(st.sampled_from([n for n, chunk in self.alive.items() if chunk.dealt]))
         partitions = self._answer(data, number)
-        left = self.alive.pop(number).rows
-        self.fates.update(dict.fromkeys(left, "failed"))
+        left = self._count(number, partitions)
+        unknown = sorted(left)[: data.draw(st.integers(0, len(left)))]
+        self.fates.update(dict.fromkeys(left, "failed") | dict.fromkeys(unknown, "unknown"))
         errors = []
         if left:
             code = data.draw(st.sampled_from(sorted(ERRORS)))
@@ -129,7 +133,17 @@ class LedgerMachine(RuleBasedStateMachine):
             self.errors[code] += len(left)
             self.error_messages[code] += 1
         self.null_keys += null_keys
-        self.ledger.acknowledge(number, partitions, errors, null_keys)
+        self.ledger.acknowledge(number, partitions, errors, null_keys, len(unknown))
+
+    @rule(worker=st.integers(0, WORKERS - 1))
+    def requeue(self, worker):
+        mine = [n for n, chunk in self.alive.items() if chunk.worker == worker]
+        assert self.ledger.requeue(worker) == mine
+        for number in mine:
+            chunk = self.alive[number]
+            self.resent += len(chunk.rows) if chunk.dealt else 0
+            chunk.dealt = False
+            chunk.parts.clear()
 
     @rule(worker=st.integers(0, WORKERS - 1))
     def died(self, worker):
@@ -146,29 +160,39 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _end(self, gone: list[int]) -> None:
         for number in gone:
-            chunk = self.alive.pop(number)
-            self.fates.update(dict.fromkeys(chunk.rows, "unknown" if chunk.dealt else "failed"))
+            dealt = self.alive[number].dealt
+            self.fates.update(dict.fromkeys(self._count(number, []), "unknown" if dealt else "failed"))
 
     def _answer(self, data: st.DataObject, number: int) -> list[PartitionAck]:
         """Let the broker take some of the chunk's rows, in some partitions; first and last offset are as it tells."""
-        chunk = self.alive[number]
+        left = len(self.alive[number].rows) - sum(rows for _, _, _, rows, *_ in self.alive[number].parts)
         said = []
         for place in data.draw(st.lists(PLACES, unique=True, max_size=3)):
-            rows = sorted(chunk.rows)[: data.draw(st.integers(0, len(chunk.rows)))]
+            rows = data.draw(st.integers(0, left))
+            left -= rows
             # A message may carry no row's last copy, and a partition of which nothing arrived is in the answer too.
             sizes = data.draw(st.lists(st.integers(1, 9), min_size=1 if rows else 0, max_size=3))
             offsets = data.draw(st.lists(st.integers(0, 99), max_size=len(sizes)))
-            chunk.rows -= set(rows)
-            self.fates.update(dict.fromkeys(rows, "acknowledged"))
-            if sizes:
-                self.broker.sizes.setdefault(place, []).extend(sizes)
-                self.broker.offsets.setdefault(place, []).extend(offsets)
-                self.broker.rows[place] += len(rows)
-            unnamed = len(sizes) - len(offsets)
-            self.broker.unnamed += unnamed
             ends = (min(offsets), max(offsets)) if offsets else (-1, -1)
-            said.append((*place, len(sizes), len(rows), sum(sizes), *ends, unnamed))
+            said.append((*place, len(sizes), rows, sum(sizes), *ends, len(sizes) - len(offsets)))
         return said
+
+    def _count(self, number: int, rest: list[PartitionAck]) -> set[str]:
+        """End a chunk: what its answer told is acknowledged. Returns the other rows."""
+        chunk = self.alive.pop(number)
+        left = sorted(chunk.rows)
+        for topic, partition, messages, rows, size, first, last, unnamed in [*chunk.parts, *rest]:
+            if not messages:
+                continue
+            place = (topic, partition)
+            self.broker.messages[place] += messages
+            self.broker.bytes[place] += size
+            self.broker.offsets.setdefault(place, []).extend(offset for offset in (first, last) if offset >= 0)
+            self.broker.rows[place] += rows
+            self.broker.unnamed += unnamed
+            self.fates.update(dict.fromkeys(left[:rows], "acknowledged"))
+            left = left[rows:]
+        return set(left)
 
     # --- facts ---
 
@@ -193,17 +217,18 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def totals_are_those_of_the_broker(self):
         ledger = self.ledger
-        assert sorted(ledger.partitions) == sorted(self.broker.sizes)
+        assert sorted(ledger.partitions) == sorted(self.broker.messages)
         for place, total in ledger.partitions.items():
-            sizes, offsets = self.broker.sizes[place], self.broker.offsets[place]
-            assert (total.messages, total.bytes) == (len(sizes), sum(sizes))
+            offsets = self.broker.offsets[place]
+            assert (total.messages, total.bytes) == (self.broker.messages[place], self.broker.bytes[place])
             assert total.rows == self.broker.rows[place]
             assert total.first_offset == min(offsets, default=-1)
             assert total.last_offset == max(offsets, default=-1)
-        assert ledger.messages == sum(map(len, self.broker.sizes.values()))
-        assert ledger.bytes == sum(map(sum, self.broker.sizes.values()))
+        assert ledger.messages == self.broker.messages.total()
+        assert ledger.bytes == self.broker.bytes.total()
         assert ledger.unknown_offsets == self.broker.unnamed
         assert ledger.null_keys == self.null_keys
+        assert ledger.resent == self.resent
         assert {code: total.rows for code, total in ledger.errors.items()} == self.errors
         assert {code: total.messages for code, total in ledger.errors.items()} == self.error_messages
 

@@ -56,6 +56,7 @@ def test_defaults_are_those_of_the_issue() -> None:
         "linger.ms": "5",
         "batch.size": "1000000",
         "batch.num.messages": "100000",
+        "message.timeout.ms": "300000",
         "message.max.bytes": "1000000",
         "queue.buffering.max.messages": "65536",
         "queue.buffering.max.kbytes": "57344",
@@ -73,7 +74,8 @@ def test_every_default_of_librdkafka_has_a_value_and_a_reason() -> None:
     assert [row.option for row in KAFKA_DEFAULTS] == list(config.kafka)
     for row in KAFKA_DEFAULTS:
         assert row.reason
-        assert row.value == config.kafka[row.option] or "memory_bytes" in row.value or "REDPANDA" in row.value
+        computed = ("memory_bytes", "REDPANDA", "delivery_timeout_secs")
+        assert row.value == config.kafka[row.option] or any(name in row.value for name in computed)
 
 
 def test_brokers_come_from_the_environment_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,6 +431,7 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "omit_nulls": "true", "csv_header": "true", "csv_weight": "false", "csv_quote": "always", "csv_null": "NULL",
         "csv_nested_json": "true", "avro_minimal_decimals": "true", "avro_uuid": "true", "avro_defaults": "true",
         "auto_register": "false", "check_compatibility": "true", "create_topic": '{"partitions": 3}',
+        "delivery_timeout_secs": "90.5", "worker_timeout_secs": "5", "max_restarts_per_min": "3",
         "region": "eu-west-1", "aws_iam": "false", "aws_role_arn": "arn:aws:iam::1:role/r", "oauth_cb": "m:f",
     }  # fmt: skip
     assert set(texts) == {row.name for row in SETTINGS if row.flag is not None}
@@ -471,3 +474,16 @@ def test_loading_a_configuration_imports_nothing_heavy(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert done.stdout == "[]\n"
+
+
+def test_the_time_of_a_message_has_two_names() -> None:
+    """delivery_timeout_secs and message.timeout.ms are one thing: either sets both, different ones are refused."""
+    assert load(topic="t").kafka["message.timeout.ms"] == "300000"
+    assert load(topic="t", delivery_timeout_secs=1.5).kafka["message.timeout.ms"] == "1500"
+    given = load(topic="t", kafka_options={"delivery.timeout.ms": 9000})
+    assert (given.writer.delivery_timeout_secs, given.kafka["message.timeout.ms"]) == (9, "9000")
+    assert load(topic="t", delivery_timeout_secs=9, kafka_options={"message.timeout.ms": 9000}) == given
+    with pytest.raises(ConfigError, match=r"delivery_timeout_secs=8 and librdkafka's .*=9000"):
+        load(topic="t", delivery_timeout_secs=8, kafka_options={"message.timeout.ms": 9000})
+    with pytest.raises(ConfigError, match=r"delivery_timeout_secs=0.001: it must be greater than linger.ms=5"):
+        load(topic="t", delivery_timeout_secs=0.001)

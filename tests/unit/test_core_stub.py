@@ -212,7 +212,7 @@ def test_layouts_are_those_of_the_control_messages():
     partitions, errors, failure = (control.Ack.__annotations__[name] for name in ("partitions", "errors", "failure"))
     assert (partitions, errors, failure) == ("list[PartitionAck]", "list[ErrorCount]", "RowFailure | None")
     assert get_args(ALIASES["ChunkResult"])[1:] == (
-        list[control.PartitionAck], list[control.ErrorCount], int, control.RowFailure | None,
+        list[control.PartitionAck], list[control.ErrorCount], int, int, control.RowFailure | None,
     )  # fmt: skip
 
 
@@ -285,7 +285,7 @@ def test_results_are_laid_out_as_told(batch, mock, producer):
     acked = one_result(producer)
     check(acked, ALIASES["ChunkResult"])
     size = pack.measure(arena, place)[2]
-    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0)], [], 0, None)
+    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0)], [], 0, 0, None)
 
     mock.push_request_errors(0, [29, 29])  # TOPIC_AUTHORIZATION_FAILED; its two messages may travel apart
     producer.produce(8, pack, arena, place)
@@ -299,8 +299,8 @@ def test_results_are_laid_out_as_told(batch, mock, producer):
     producer.produce(9, packer(schema, max_payload=5), arena, place)
     stopped = one_result(producer)
     check(stopped, ALIASES["ChunkResult"])
-    assert stopped[:4] == (9, [("", 0, 0, 0, 0, -1, -1, 0)], [], 0)
-    assert stopped[4][0] == 0
+    assert stopped[:5] == (9, [("", 0, 0, 0, 0, -1, -1, 0)], [], 0, 0)
+    assert stopped[5][0] == 0
     assert memory
 
     assert producer.outstanding == 0

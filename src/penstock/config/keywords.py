@@ -80,4 +80,7 @@ class Settings(TypedDict, total=False):
     memory_bytes: int | str | None
     initialization_timeout_secs: int | None
     shutdown_timeout_secs: float | None
+    delivery_timeout_secs: float | None
+    worker_timeout_secs: float | None
+    max_restarts_per_min: int | None
     log_level: LogLevel | None

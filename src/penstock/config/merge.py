@@ -129,6 +129,7 @@ def _load(
     warnings += lost
     notes += taken
     writer = _writer(given, options.pop("partitioner", None))
+    writer = _delivery_timeout(writer, given, options.get("message.timeout.ms"))
     _check_roles(writer, given, warnings)
     output: dict[str, Any] = {name: _optional(given, name) for name in _OUTPUT_FIELDS if name in given}
     _check_changes(writer, output)
@@ -143,6 +144,7 @@ def _load(
     shares = memory_shares(writer.memory_bytes, workers)
     computed = {
         "bootstrap.servers": os.environ.get("REDPANDA_BROKERS") or "localhost",
+        "message.timeout.ms": str(round(writer.delivery_timeout_secs * 1000)),
         "queue.buffering.max.messages": str(shares.queue_messages),
         "queue.buffering.max.kbytes": str(shares.queue_kbytes),
     }
@@ -209,6 +211,19 @@ def _writer(given: Mapping[str, Given], option: KafkaOption | None) -> WriterCon
                 "give one of them, or the same value"
             )
     return WriterConfig(**values)
+
+
+def _delivery_timeout(writer: WriterConfig, given: Mapping[str, Given], option: KafkaOption | None) -> WriterConfig:
+    """Return the writer with the time that a message may take, which librdkafka's option may say instead."""
+    if option is None:
+        return writer
+    secs = int(option.value) / 1000
+    if "delivery_timeout_secs" in given and secs != writer.delivery_timeout_secs:
+        raise ConfigError(
+            f"{given['delivery_timeout_secs'].where}={writer.delivery_timeout_secs:g} and librdkafka's {option} set "
+            "the same thing; give one of them, or the same time"
+        )
+    return msgspec.structs.replace(writer, delivery_timeout_secs=secs)
 
 
 def _check_roles(writer: WriterConfig, given: Mapping[str, Given], warnings: list[str]) -> None:

@@ -53,6 +53,9 @@ class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     partition_by: tuple[str, ...] = ()
     partitioner: Partitioner = "murmur2_random"
     shutdown_timeout_secs: Seconds = 10.0
+    delivery_timeout_secs: Annotated[float, msgspec.Meta(ge=0, le=2147483)] = 300.0
+    worker_timeout_secs: Annotated[float, msgspec.Meta(ge=1)] = 10.0
+    max_restarts_per_min: Count = 20
     # topics and logins
     create_topic: CreateTopic | None = None
     region: str | None = None

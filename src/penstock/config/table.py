@@ -239,6 +239,21 @@ SETTINGS: Final = (
         "flushing is done by then; what is left is a worker that does not answer",
     ),
     _setting(
+        "delivery_timeout_secs", "number", "300",
+        "how long a message may be on its way before the job fails; librdkafka's message.timeout.ms; 0: without limit",
+        "librdkafka's default: brokers may be away for less",
+    ),
+    _setting(
+        "worker_timeout_secs", "number, 1 or more", "10",
+        "a worker that stands still for so long is ended, and another one takes its place",
+        "longer than any pause of a machine in good health",
+    ),
+    _setting(
+        "max_restarts_per_min", "whole number", "20",
+        "workers that are replaced within a minute; one more death ends the job",
+        "what kills worker after worker is no accident; 0: the first death ends the job",
+    ),
+    _setting(
         "log_level", "emerg, alert, critical, error, warning, notice, info or debug", "",
         "what librdkafka logs", "librdkafka's own choice, info",
     ),

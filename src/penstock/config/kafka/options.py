@@ -82,6 +82,11 @@ KAFKA_DEFAULTS: Final = (
         "batch.size is the limit that counts; rows under 100 bytes would reach librdkafka's 10000 first",
     ),
     KafkaDefault(
+        "message.timeout.ms",
+        "from delivery_timeout_secs",
+        "how long a message may be on its way, attempts to send it again included",
+    ),
+    KafkaDefault(
         "message.max.bytes",
         "1000000",
         "librdkafka's default, which every broker accepts; a payload may have 64 bytes less",

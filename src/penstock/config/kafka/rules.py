@@ -110,10 +110,11 @@ def _check_together(options: Mapping[str, KafkaOption], values: Mapping[str, str
         raise ConfigError(
             f"{options['enable.gapless.guarantee']} needs enable.idempotence=true, which is off; leave one of them out"
         )
-    timeout, linger = values.get("message.timeout.ms"), values["linger.ms"]
-    if timeout is not None and 0 < int(timeout) <= float(linger):
+    timeout, linger = values["message.timeout.ms"], values["linger.ms"]
+    if 0 < int(timeout) <= float(linger):
+        named = options.get("message.timeout.ms")
         raise ConfigError(
-            f"{options['message.timeout.ms']}: it must be greater than linger.ms={linger}, "
+            f"{named or f'delivery_timeout_secs={int(timeout) / 1000:g}'}: it must be greater than linger.ms={linger}, "
             "or every message expires before it is sent; raise it, or lower linger.ms"
         )
     first, last = values.get("reconnect.backoff.ms", "100"), values.get("reconnect.backoff.max.ms", "10000")
