@@ -29,8 +29,8 @@ PartitionAck: TypeAlias = tuple[str, int, int, int, int, int, int, int]
 ErrorCount: TypeAlias = tuple[int, str, int, int, str]
 # (row, column, text): which row could not be encoded, the path of its column (may be empty), and why
 RowFailure: TypeAlias = tuple[int, str, str]
-# (id given to produce, acknowledged by partition, refused by code, how many of the rows refused may be in the log, rows with
-# a null key, where encoding stopped)
+# (id given to produce, acknowledged by partition, refused by code, how many of the rows refused may be in the log, rows
+# with a null key, where encoding stopped)
 ChunkResult: TypeAlias = tuple[int, list[PartitionAck], list[ErrorCount], int, int, RowFailure | None]
 # (partition or -1, key, value, headers without the static ones, timestamp in ms or 0, topic or "" for the usual one)
 Message: TypeAlias = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], int, str]

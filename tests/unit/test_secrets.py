@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from penstock._core import MockCluster
+
 MARKER = "MARKER-7f3a-secret"
 ROWS = pa.table({"id": [1]})
 
@@ -238,27 +240,47 @@ class _Said:
         self.messages = messages
 
     def receive(self, _: float) -> Any:
-        return ((2, message) for message in self.messages)
+        return ((0, message) for message in self.messages)
 
     def dead(self) -> list[Any]:
         return []
 
+    pids = dead
 
-def coordinator(*messages: control.FromWorker, workers: int = 3) -> Coordinator:
-    config = load(
-        topic="t",
-        kafka_options={"sasl.password": MARKER, "ssl.key.pem": PEM},
-        headers=[{"key": "k", "value": "literal"}],
-        workers=workers,
-    )
-    made = object.__new__(Coordinator)
-    made.config, made._redactor, made.workers = config, config.redactor, workers
-    made._crew = _Said(*messages)  # type: ignore[assignment]
-    made.failure, made._tokens, made._memory_looked = None, None, float("inf")
-    return made
+    def close(self, *, kill: bool) -> None:
+        """There is nobody to end."""
 
 
-def test_lines_of_the_log_have_level_worker_and_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def coordinator(mock: MockCluster) -> Iterator[Callable[..., Coordinator]]:
+    """Open coordinators of one worker that says what is given: coordinator(message, …, workers=1)."""
+    opened = []
+
+    def make(*messages: control.FromWorker, workers: int = 1) -> Coordinator:
+        made = Coordinator(
+            load(
+                topic="orders",
+                bootstrap_servers=mock.bootstrap_servers,
+                kafka_options={"sasl.password": MARKER, "ssl.key.pem": PEM},
+                headers=[{"key": "k", "value": "literal"}],
+                max_restarts_per_min=0,
+                workers=0,
+            )
+        )
+        opened.append(made)
+        made._crew.close(kill=True)
+        made._crew = _Said(*messages)  # type: ignore[assignment]
+        made.workers = workers
+        return made
+
+    yield make
+    for made in opened:
+        made.close(kill=True)
+
+
+def test_lines_of_the_log_have_level_worker_and_no_secret(
+    coordinator: Callable[..., Coordinator], caplog: pytest.LogCaptureFixture
+) -> None:
     """Levels are the connector's, each line names its worker, what was dropped is counted, secrets are taken out."""
     caplog.set_level(logging.DEBUG, "penstock.librdkafka")
     lines = [(level, "FAC", f"level {level} {MARKER} DDDDEEEE== literal") for level in range(8)]
@@ -266,14 +288,14 @@ def test_lines_of_the_log_have_level_worker_and_no_secret(caplog: pytest.LogCapt
     assert [record.levelname for record in caplog.records] == [
         "ERROR", "ERROR", "ERROR", "ERROR", "WARNING", "INFO", "INFO", "DEBUG", "WARNING",
     ]  # fmt: skip
-    assert caplog.messages[0] == "worker 2: FAC: level 0 <not shown> <not shown> literal"
-    assert caplog.messages[-1].startswith("worker 2: 5 lines were dropped")
+    assert caplog.messages[0] == "worker 0: FAC: level 0 <not shown> <not shown> literal"
+    assert caplog.messages[-1].startswith("worker 0: 5 lines were dropped")
     caplog.clear()
     coordinator(control.Log(lines[:1]), workers=0).poll(0)
     assert caplog.messages == ["FAC: level 0 <not shown> <not shown> literal"]
 
 
-def test_what_librdkafka_says_of_failures_has_no_secret() -> None:
+def test_what_librdkafka_says_of_failures_has_no_secret(coordinator: Callable[..., Coordinator]) -> None:
     """Neither a producer that cannot go on nor one that is refused repeats a secret."""
     failing = coordinator(control.Failing("_FATAL", f"bad {MARKER}"))
     failing.poll(0)
@@ -282,7 +304,7 @@ def test_what_librdkafka_says_of_failures_has_no_secret() -> None:
         with pytest.raises(PenstockError) as raised:
             coordinator(control.Refused(kind, "_X", f"bad {MARKER}", "t"))._hear({}, 0)
         assert "bad <not shown>" in str(raised.value)
-    ack = control.Ack(0, [], [(-1, "_X", 1, 1, f"bad {MARKER}")], 0, (0, "a", MARKER))
+    ack = control.Ack(0, [], [(-1, "_X", 1, 1, f"bad {MARKER}")], 0, 0, (0, "a", MARKER))
     said = control.redacted(ack, Redactor({MARKER: "*"}).redact)
     assert (said.errors[0][4], said.failure) == ("bad *", (0, "a", "*"))
 
