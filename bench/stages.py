@@ -214,6 +214,7 @@ def encode_and_send(shape: data.Shape, records: int, settings: dict[str, Any]) -
         window_messages=shares.queue_messages,
         queue_bytes=shares.queue_kbytes << 10,
         slab_bytes=shares.encode_buffer_bytes,
+        audit=False,
         check_signals=False,
     )
     producer.partitions(

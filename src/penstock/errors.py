@@ -10,6 +10,7 @@
     │   ├── WorkerDied   a worker process ended before its rows were acknowledged
     │   └── Fenced       another producer took over
     ├── WriteTimeout     no room in the arena within the time given                    exit 4
+    ├── NotVerified      a topic does not hold what a receipt says, or cannot tell     exit 5
     ├── WriterClosed     the writer was closed, by you or by an earlier error          exit 1
     └── InternalError    a bug of ours; please report it                               exit 1
 
@@ -31,6 +32,7 @@ __all__ = [
     "EncodeError",
     "Fenced",
     "InternalError",
+    "NotVerified",
     "PenstockError",
     "SchemaError",
     "SourceError",
@@ -141,6 +143,12 @@ class WriteTimeout(PenstockError):  # noqa: N818 - the name is what happened
     """No room in the arena within the time given; the rows that found room are sent, the writer stays open."""
 
     exit_code = 4
+
+
+class NotVerified(PenstockError):  # noqa: N818 - the name is what happened
+    """A topic does not hold what a receipt says was acknowledged, or it cannot be told any more."""
+
+    exit_code = 5
 
 
 class WriterClosed(PenstockError):  # noqa: N818 - the name is what happened

@@ -149,6 +149,11 @@ def _load(
         "queue.buffering.max.kbytes": str(shares.queue_kbytes),
     }
     kafka, about_kafka = settle(options, computed)
+    if writer.audit and kafka["acks"] == "0":
+        raise ConfigError(
+            f"{given['audit'].where} and {options['acks']} exclude each other: with acks=0 the broker names no offsets "
+            "that could be read back; leave acks out"
+        )
     about_tls: tuple[str, ...] = ()
     if not for_preview:
         kafka, about_tls = check_tls(kafka, options)

@@ -254,6 +254,11 @@ SETTINGS: Final = (
         "what kills worker after worker is no accident; 0: the first death ends the job",
     ),
     _setting(
+        "audit", "true or false", "false",
+        "the receipt also has the acknowledged offsets with the hashes of their messages, for `penstock verify`",
+        "it costs a few percent, and a longer receipt where others write to the topic too",
+    ),
+    _setting(
         "log_level", "emerg, alert, critical, error, warning, notice, info or debug", "",
         "what librdkafka logs", "librdkafka's own choice, info",
     ),
