@@ -6,7 +6,7 @@ Text, JSON and HTML are three views of the same fields. Imports neither pyarrow 
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,6 +16,9 @@ __all__ = ["ErrorReport", "PartitionReport", "Report", "human_bytes"]
 _PARTITIONS_SHOWN = 16
 _ERRORS_SHOWN = 8
 _WIDTH = 80
+
+
+Sum = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
 
 
 class PartitionReport(msgspec.Struct, frozen=True):
@@ -34,7 +37,7 @@ class PartitionReport(msgspec.Struct, frozen=True):
     rows: int
     first_offset: int | None = None
     last_offset: int | None = None
-    runs: tuple[tuple[int, int, int, str], ...] | None = None
+    runs: tuple[tuple[int, int, int, Sum], ...] | None = None
 
 
 class ErrorReport(msgspec.Struct, frozen=True):

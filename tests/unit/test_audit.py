@@ -123,6 +123,7 @@ def receipt(**changes):
     [
         (b"{", SourceError, "r.json is not a receipt"),
         (b"{}", SourceError, "r.json is not a receipt as `penstock write --json` prints it: Object missing"),
+        (receipt().replace(b"0" * 16, b"0x0"), SourceError, "Expected `str` matching regex"),
         (receipt(messages=3), SourceError, "it counts 3 messages, and its runs and unknown offsets 2;"),
         (receipt(partitions=(PartitionReport("t", 0, 2, 2, 0, 1),)), ConfigError, "write with audit=true "),
     ],

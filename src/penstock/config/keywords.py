@@ -83,5 +83,6 @@ class Settings(TypedDict, total=False):
     delivery_timeout_secs: float | None
     worker_timeout_secs: float | None
     max_restarts_per_min: int | None
-    audit: bool | None
     log_level: LogLevel | None
+    # the receipt
+    audit: bool | None
