@@ -12,7 +12,6 @@ import shlex
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from penstock.config.connector import Given, json_kind
-from penstock.config.kafka.jaas import parse_jaas
 from penstock.config.kafka.options import spelling
 from penstock.config.references import is_reference
 from penstock.config.secrets import is_secret
@@ -359,6 +358,8 @@ def _login(java: _Java) -> None:
         raise java.error(name, f" must be a text, found {json_kind(text)}")
     if is_reference(text):
         raise java.error(name, " cannot be a reference; give sasl.username and sasl.password, and these as references")
+    from penstock.config.kafka.jaas import parse_jaas  # noqa: PLC0415 - for those who have one
+
     module, options = parse_jaas(text, f"{java.where}: {name}")
     simple = module.rpartition(".")[2]
     if simple not in _LOGINS:
