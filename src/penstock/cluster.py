@@ -10,7 +10,6 @@ The client lives as long as the questions. It has the job's own options, so that
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -91,10 +90,7 @@ class Cluster:
         # Nothing is produced, so no producer id is asked for, which some brokers hold back for a while.
         options = {name: value for name, value in config.kafka.items() if name != "enable.gapless.guarantee"}
         try:
-            self._admin = _core.Admin(
-                configuration=[*options.items(), ("enable.idempotence", "false")],
-                check_signals=threading.current_thread() is threading.main_thread(),
-            )
+            self._admin = _core.Admin(configuration=[*options.items(), ("enable.idempotence", "false")])
         except ValueError as error:
             raise ConfigError(f"librdkafka refuses the configuration: {error}", code="_INVALID_ARG") from None
         refused = None if token is None else set_token(self._admin, token)

@@ -432,7 +432,7 @@ class Producer:
 
 
 START: Any = functools.partial(
-    control.Start, worker=0, parent_pid=0, librdkafka="", configuration=[], topics=["t"], headers=[], window_messages=1,
+    control.Start, worker=0, librdkafka="", configuration=[], topics=["t"], headers=[], window_messages=1,
     queue_bytes=1, slab_bytes=1, arena_bytes=1, initialization_timeout_secs=1.0,
 )  # fmt: skip
 TOKEN = control.Token("hunter2", 5, "ada", [("a", "1")])
@@ -442,8 +442,8 @@ def test_a_token_reaches_a_process_and_nobody_else(monkeypatch: pytest.MonkeyPat
     """The first comes with the Start, later ones by a channel of their own; the command line shows none."""
     echo = (
         "import sys, socket, msgspec; sys.path[:] = sys.argv[1].split(chr(0x1F)); from penstock import control\n"
-        "start = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=control.Start)\n"
-        "channel, tokens = (socket.socket(fileno=int(sys.argv[i])) for i in (2, 4))\n"
+        "start = msgspec.msgpack.decode(sys.stdin.buffer.read()[control.SIZE_BYTES :], type=control.Start)\n"
+        "channel, tokens = (socket.socket(fileno=int(sys.argv[i])) for i in (3, 5))\n"
         "for token in (start.token, control.decode_token(tokens.recv(1 << 20))):\n"
         "    channel.send(control.encode(control.Log([(0, token.principal, token.text)])))\n"
     )
