@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import functools
 import logging
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
@@ -19,6 +21,7 @@ import pytest
 from penstock import cluster, control, crew, produce, tokens, worker
 from penstock.arena import Arena
 from penstock.config import load
+from penstock.config.kafka.login import TokenCallback
 from penstock.coordinator import Coordinator
 from penstock.errors import ConfigError, ConnectError
 from penstock.tokens import Tokens, open_tokens
@@ -278,6 +281,20 @@ def test_what_a_function_raises_is_told_without_its_secret(error: BaseException)
     )
     assert str(caught.value).endswith(f"it raised {expected}")
     assert caught.value.__cause__ is error
+
+
+def test_what_ends_a_thread_of_others_does_not_end_ours() -> None:
+    """asyncio's CancelledError is no Exception: in our thread it is a failure, in the caller's it is his."""
+    assert not issubclass(asyncio.CancelledError, Exception)
+
+    def cancelled(_: str) -> Any:
+        raise asyncio.CancelledError
+
+    call = functools.partial(tokens._call, cancelled, TokenCallback(cancelled, ""))
+    with pytest.raises(asyncio.CancelledError):
+        call()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(tokens._NoTokenError, match="it raised CancelledError"):
+        pool.submit(call).result()
 
 
 def test_a_function_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
