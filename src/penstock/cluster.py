@@ -122,7 +122,7 @@ class Cluster:
             errors += self._complaints()
             self.tell_log()
             if code == 0:
-                return [f"{host}:{port}" for _, host, port in brokers]
+                return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for _, host, port in brokers]
             if code not in NO_BROKER:
                 raise ConnectError(f"{self.servers}: {_core.error_text(code)}", code=_core.error_name(code))
             if left <= 0:

@@ -152,6 +152,12 @@ def test_messages_are_as_small_as_the_topics_want_them(limits: list[int], given:
     assert within_limits(before, topics).kafka["message.max.bytes"] == str(lowered or given)
 
 
+def test_addresses_of_ipv6_can_be_visited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers tell their host without brackets, which an address needs."""
+    with asking(monkeypatch, Answers(brokers=[(0, [(1, "::1", 9092), (2, "b", 9093)])])) as found:
+        assert found.connect() == ["[::1]:9092", "b:9093"]
+
+
 def test_a_token_that_is_refused_leaves_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """librdkafka refuses the token: ConnectError, and the client is closed already."""
     closed: list[str] = []
