@@ -12,7 +12,7 @@ position is sent, and a long Ack is cut into parts. Workers send facts and never
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "SIZE_BYTES",
     "Ack",
     "Deal",
     "Failing",
@@ -40,6 +41,7 @@ __all__ = [
     "redacted",
 ]
 
+SIZE_BYTES: Final = 8  # of a Start, little-endian, in front of it
 # (topic, or "" for the writer's own, partition, messages, rows, bytes, first offset, last offset, unknown offsets)
 PartitionAck = tuple[str, int, int, int, int, int, int, int]
 # (librdkafka's code, its name, rows, messages, example)
@@ -73,7 +75,6 @@ class Start(msgspec.Struct, array_like=True):
     """
 
     worker: int
-    parent_pid: int
     librdkafka: str
     configuration: list[tuple[str, str]]
     topics: list[str]
