@@ -49,7 +49,8 @@ _VISIT_SECS: Final = 2.0  # for each connection to an address, and one needs up 
 _LEAST_VISIT_SECS: Final = 0.5
 _LONGEST_VISIT_SECS: Final = 3 * _VISIT_SECS
 _EXPLAIN_EVERY_SECS: Final = 5.0
-_STEP_SECS: Final = 0.5  # how late a refusal, or Ctrl-C, is noticed
+_STEP_SECS: Final = 0.5  # how late a refusal, or Ctrl-C, is noticed: at first, and
+_LONGEST_STEP_SECS: Final = 4.0  # later
 _REQUEST_SECS: Final = 30.0  # for one answer of a broker that has let us in
 
 
@@ -116,9 +117,11 @@ class Cluster:
         was asked for; else when initialization_timeout_secs are over.
         """
         errors: list[tuple[str, str]] = []
+        step = _STEP_SECS
         while True:
             left = self._deadline - time.monotonic()
-            code, brokers = self._admin.brokers(int(max(0.001, min(_STEP_SECS, left)) * 1000))
+            code, brokers = self._admin.brokers(int(max(0.001, min(step, left)) * 1000))
+            step = min(2 * step, _LONGEST_STEP_SECS)  # an answer that comes after its step is lost
             errors += self._complaints()
             self.tell_log()
             if code == 0:
@@ -233,16 +236,23 @@ class Cluster:
 
     def _wait_for(self, name: str) -> int:
         """Ask for a topic until all its partitions have leaders; a broker may make it on being asked."""
-        started = time.monotonic()
+        unknown_since: float | None = None
+        step = _STEP_SECS
         while True:
-            partitions, code = self._admin.partitions(name, int(_STEP_SECS * 1000))
+            partitions, code = self._admin.partitions(name, int(step * 1000))
+            now = time.monotonic()
             if code == 0:
                 return partitions
-            if code not in UNKNOWN_TOPIC | NO_BROKER:
+            if code in UNKNOWN_TOPIC:
+                unknown_since = now if unknown_since is None else unknown_since
+                if now - unknown_since >= TOPIC_WAIT_SECS:
+                    raise missing_topic(self.servers, name, _core.error_name(code))
+                time.sleep(0.05)
+            elif code not in NO_BROKER:
                 raise topic_refused(self.servers, name, _core.error_name(code), _core.error_text(code))
-            if time.monotonic() - started >= TOPIC_WAIT_SECS:
-                raise missing_topic(self.servers, name, _core.error_name(code))
-            time.sleep(0.05)
+            elif now >= self._deadline:
+                raise self._no_answer([], code)
+            step = min(2 * step, _LONGEST_STEP_SECS)
 
 
 def _worst(errors: list[tuple[str, str]]) -> str:
