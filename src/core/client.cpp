@@ -1,5 +1,7 @@
 #include "client.hpp"
 
+#include <unistd.h>
+
 namespace penstock {
 
 using rk::api;
@@ -12,7 +14,7 @@ constexpr int warning = 4;  // syslog
 }  // namespace
 
 Client::Client(const Options& configuration, Delivered delivered, bool (*interrupted)(void*), void* interrupted_with)
-    : interrupted_(interrupted), interrupted_with_(interrupted_with) {
+    : interrupted_(interrupted), interrupted_with_(interrupted_with), process_(getpid()) {
   char why[512];
   void* const conf = api.conf_new();
   for (const auto& [name, value] : configuration) {
@@ -32,7 +34,11 @@ Client::Client(const Options& configuration, Delivered delivered, bool (*interru
   }
 }
 
-Client::~Client() { api.destroy(rk_); }
+Client::~Client() {
+  if (ours()) api.destroy(rk_);
+}
+
+bool Client::ours() const { return getpid() == process_; }
 
 void Client::on_error(void*, int code, const char* reason, void* opaque) {
   auto* const self = static_cast<Client*>(opaque);

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "rdkafka.hpp"
 
 namespace penstock {
@@ -63,6 +65,8 @@ class Client {
   Client(const Options& configuration, Delivered delivered, bool (*interrupted)(void*), void* interrupted_with);
   ~Client();
 
+  // False in a process that was forked off: librdkafka's threads are not there, and to end it would wait for them for ever.
+  bool ours() const;
   // A topic's partitions as a broker tells; <= 0 with `code` set: not known within the time. A broker may make the topic for that.
   int32_t partitions(const std::string& name, void* topic, int timeout_ms, int32_t& code);
   void check_interrupted() const {
@@ -77,6 +81,7 @@ class Client {
 
   bool (*interrupted_)(void*);
   void* interrupted_with_;
+  pid_t process_;
   std::string last_error_;
   std::vector<ClientError> errors_;
   std::mutex log_lock_;  // guards log_ and dropped_: librdkafka's threads write them

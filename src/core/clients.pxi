@@ -33,12 +33,6 @@ cdef log_lines(vector[LogLine] lines):
     return [(l.level, l.facility.decode(errors="replace"), l.text.decode(errors="replace")) for l in lines]
 
 
-cdef fatal_error(Client* client):
-    cdef int32_t code = 0
-    cdef string why = client.fatal(code)
-    return None if code == 0 else (code, why.decode(errors="replace"))
-
-
 cdef int set_client_token(Client* client, str text, int64_t expires_ms, str principal, extensions) except -1:
     cdef string token = text.encode()
     cdef string name = principal.encode()
@@ -199,7 +193,9 @@ cdef class Producer(_Interruptible):
         set_client_token(self.alive(), token, expires_ms, principal, extensions)
 
     def fatal(self):
-        return fatal_error(self.alive())
+        cdef int32_t code = 0
+        cdef string why = self.alive().fatal(code)
+        return None if code == 0 else (code, why.decode(errors="replace"))
 
     def log(self):
         return log_lines(self.alive().take_log())
@@ -216,13 +212,10 @@ cdef class Producer(_Interruptible):
 cdef class Admin(_Interruptible):
     cdef unique_ptr[CAdmin] admin
 
-    def __init__(self, *, configuration, cbool check_signals):
+    def __init__(self, *, configuration):
         require_librdkafka()
         cdef Options options = options_of(configuration)
-        if check_signals:
-            self.admin.reset(new CAdmin(options, signals_pending, <void*> self))
-        else:
-            self.admin.reset(new CAdmin(options, NULL, NULL))
+        self.admin.reset(new CAdmin(options, signals_pending, <void*> self))
 
     cdef CAdmin* alive(self) except NULL:
         if self.admin.get() == NULL:
@@ -295,9 +288,6 @@ cdef class Admin(_Interruptible):
     def errors(self):
         cdef vector[ClientError] errors = self.alive().take_errors()
         return [(e.code, error_name(e.code), e.text.decode(errors="replace")) for e in errors]
-
-    def fatal(self):
-        return fatal_error(self.alive())
 
     def log(self):
         return log_lines(self.alive().take_log())

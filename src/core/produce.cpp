@@ -48,6 +48,10 @@ Producer::Producer(const ProducerOptions& options, bool (*interrupted)(void*), v
 }
 
 Producer::~Producer() {
+  if (!ours()) {
+    close(event_fd_);
+    return;
+  }
   // Reports still to come would find freed records: purge first, and serve what that gives.
   purge();
   for (int tries = 0; outstanding_ > 0 && tries < 100; ++tries) api.poll(rk_, 10);

@@ -110,10 +110,8 @@ constexpr int32_t err_timed_out = -185;
   X(headers_copy, void*, (const void*))                                                                        \
   X(headers_destroy, void, (void*))                                                                            \
   X(poll, int, (void*, int))                                                                                   \
-  X(flush, int, (void*, int))                                                                                  \
   X(message_status, int, (const Message*))                                                                     \
   X(purge, int, (void*, int))                                                                                  \
-  X(outq_len, int, (void*))                                                                                    \
   X(metadata, int, (void*, int, void*, const Metadata**, int))                                                 \
   X(metadata_destroy, void, (const Metadata*))                                                                 \
   X(controllerid, int32_t, (void*, int))                                                                       \

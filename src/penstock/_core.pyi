@@ -436,11 +436,11 @@ class Admin:
     """One librdkafka client that looks at the cluster before the first row, and makes topics.
 
     configuration  librdkafka's names and values; ValueError with its own words when it refuses them
-    check_signals  true in the main thread: waits run signal handlers, and raise what these raise
-    A code is librdkafka's or the broker's, 0 where all went well; the text beside it may be empty.
+    Waits for an answer run signal handlers, and raise what these raise; but for brokers and partitions, whose time is
+    short. A code is librdkafka's or the broker's, 0 where all went well; the text beside it may be empty.
     """
 
-    def __init__(self, *, configuration: Iterable[tuple[str, str]], check_signals: bool) -> None: ...
+    def __init__(self, *, configuration: Iterable[tuple[str, str]]) -> None: ...
     def set_token(self, token: str, expires_ms: int, principal: str, extensions: Iterable[tuple[str, str]]) -> None:
         """As of Producer."""
 
@@ -470,9 +470,6 @@ class Admin:
 
     def errors(self) -> list[tuple[int, str, str]]:
         """Take what librdkafka complained of since the last call: (code, its name, text), at most 1000."""
-
-    def fatal(self) -> tuple[int, str] | None:
-        """As of Producer."""
 
     def log(self) -> list[LogLine]:
         """As of Producer."""

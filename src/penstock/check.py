@@ -2,8 +2,9 @@
 
     address    resolves, takes connections, speaks what was configured      each of bootstrap.servers, each advertised
     login      a broker lets us in
-    topic      is there; partitions, limits
+    topic      is there; partitions, settings
     rights     we may write to it
+    limit      how large a message all topics take
     registry   lets us in
     clock      is right enough for signed requests to AWS
 
@@ -14,6 +15,7 @@ thing that is wrong is the error.
 from __future__ import annotations
 
 import email.utils
+import http.client
 import os
 import time
 import urllib.error
@@ -23,7 +25,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penstock.cluster import Cluster, Topic, within_limits
-from penstock.config import AvroFormat, ProtobufFormat
 from penstock.config.kafka.login import MskIam
 from penstock.errors import ConnectError, PenstockError
 from penstock.listener import inspect
@@ -31,7 +32,7 @@ from penstock.registry import open_registry
 from penstock.tokens import open_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from penstock.config import Config
 
@@ -50,7 +51,7 @@ _SETTINGS: Final = ("max.message.bytes", "cleanup.policy", "min.insync.replicas"
 class Finding(msgspec.Struct, frozen=True):
     """The outcome of one step.
 
-    step   address, login, topic, rights, registry or clock
+    step   configuration, address, login, topic, rights, limit, registry or clock
     about  which one; empty where there is only one
     ok     None: it could not be told, or does not matter here
     text   what was found
@@ -68,10 +69,12 @@ def check(config: Config) -> Iterator[Finding]:
     An error of a step is its finding: only what is a bug is raised.
     """
     given = [one.strip() for one in config.kafka["bootstrap.servers"].split(",") if one.strip()]
-    visited = list(_addresses(config, given))
-    yield from visited
-    if any(finding.ok for finding in visited):
-        yield from _cluster(config, {finding.about for finding in visited})
+    visited: dict[str, bool | None] = {}
+    for finding in _addresses(config, given):
+        visited[finding.about] = finding.ok
+        yield finding
+    if any(visited.values()):
+        yield from _cluster(config, visited)
     else:
         yield Finding("login", "", None, "not tried: no address can be used")
     yield from _registry(config)
@@ -88,7 +91,7 @@ def _addresses(config: Config, addresses: list[str], why: str = "") -> Iterator[
         yield Finding("address", found.address, problem is None, text)
 
 
-def _cluster(config: Config, given: set[str]) -> Iterator[Finding]:
+def _cluster(config: Config, given: Container[str]) -> Iterator[Finding]:
     try:
         tokens = open_tokens(config)
         with Cluster(config, None if tokens is None else tokens.first()) as cluster:
@@ -149,13 +152,11 @@ def _limits(config: Config, topics: list[Topic]) -> Iterator[Finding]:
 
 
 def _registry(config: Config) -> Iterator[Finding]:
-    form = config.format
-    if not isinstance(form, (AvroFormat, ProtobufFormat)) or not form.registry_urls:
-        return
     try:
         registry = open_registry(config)
-        if registry is not None:
-            registry.reach()
+        if registry is None:
+            return
+        registry.reach()
     except PenstockError as error:
         yield Finding("registry", "", False, str(error))
     else:
@@ -164,14 +165,15 @@ def _registry(config: Config) -> Iterator[Finding]:
 
 def _clock(region: str) -> Finding:
     """Compare this machine's clock with that of AWS, where it can be reached."""
-    url = os.environ.get("AWS_ENDPOINT_URL_STS") or f"https://sts.{region}.amazonaws.com"
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    url = os.environ.get("AWS_ENDPOINT_URL_STS") or f"https://sts.{region}.{domain}"
     try:
         request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - of AWS, or what the user named instead
         with urllib.request.urlopen(request, timeout=_VISIT_SECS) as answer:  # noqa: S310
             stamp = answer.headers.get("Date")
     except urllib.error.HTTPError as error:  # an answer too
         stamp = error.headers.get("Date")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return Finding(
             "clock", "", None, f"AWS cannot be reached at {url} to compare it: {getattr(error, 'reason', error)}"
         )

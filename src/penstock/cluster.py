@@ -10,7 +10,6 @@ The client lives as long as the questions. It has the job's own options, so that
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -37,15 +36,21 @@ __all__ = ["Cluster", "Topic", "before_first_row", "missing_topic", "no_answer",
 _log = logging.getLogger("penstock")
 
 _TOPIC_EXISTS: Final = 36
+# NOT_CONTROLLER, REQUEST_TIMED_OUT, THROTTLING_QUOTA_EXCEEDED: of a broker that may well make the topic a moment later.
+_LATER: Final = frozenset({41, 7, 89}) | NO_BROKER
+_NO_RIGHT: Final = ("TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED")
 _MAY_WRITE: Final = 4  # rd_kafka_AclOperation_t
 _MAY_DO_ALL: Final = 2
 # A batch of one message is longer than the message: a value of the topic's limit less 64 bytes is refused by Kafka 4.1,
 # one less 72 is taken. Twice as much is left for what comes with it.
 _BATCH_BYTES: Final = 128
 _TRIED_ALL: Final = ("_AUTHENTICATION", "_SSL", "_ALL_BROKERS_DOWN")  # the most telling first
-_VISIT_SECS: Final = 2.0
+_VISIT_SECS: Final = 2.0  # for each connection to an address, and one needs up to three
+_LEAST_VISIT_SECS: Final = 0.5
+_LONGEST_VISIT_SECS: Final = 3 * _VISIT_SECS
 _EXPLAIN_EVERY_SECS: Final = 5.0
-_STEP_SECS: Final = 0.5  # how late a refusal, or Ctrl-C, is noticed
+_STEP_SECS: Final = 0.5  # how late a refusal, or Ctrl-C, is noticed: at first, and
+_LONGEST_STEP_SECS: Final = 4.0  # later
 _REQUEST_SECS: Final = 30.0  # for one answer of a broker that has let us in
 
 
@@ -91,14 +96,12 @@ class Cluster:
         # Nothing is produced, so no producer id is asked for, which some brokers hold back for a while.
         options = {name: value for name, value in config.kafka.items() if name != "enable.gapless.guarantee"}
         try:
-            self._admin = _core.Admin(
-                configuration=[*options.items(), ("enable.idempotence", "false")],
-                check_signals=threading.current_thread() is threading.main_thread(),
-            )
+            self._admin = _core.Admin(configuration=[*options.items(), ("enable.idempotence", "false")])
         except ValueError as error:
             raise ConfigError(f"librdkafka refuses the configuration: {error}", code="_INVALID_ARG") from None
         refused = None if token is None else set_token(self._admin, token)
         if refused is not None:
+            self._admin.close()
             raise ConnectError(refused)
 
     def __enter__(self) -> Self:
@@ -114,13 +117,15 @@ class Cluster:
         was asked for; else when initialization_timeout_secs are over.
         """
         errors: list[tuple[str, str]] = []
+        step = _STEP_SECS
         while True:
             left = self._deadline - time.monotonic()
-            code, brokers = self._admin.brokers(int(max(0.001, min(_STEP_SECS, left)) * 1000))
+            code, brokers = self._admin.brokers(int(max(0.001, min(step, left)) * 1000))
+            step = min(2 * step, _LONGEST_STEP_SECS)  # an answer that comes after its step is lost
             errors += self._complaints()
             self.tell_log()
             if code == 0:
-                return [f"{host}:{port}" for _, host, port in brokers]
+                return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for _, host, port in brokers]
             if code not in NO_BROKER:
                 raise ConnectError(f"{self.servers}: {_core.error_text(code)}", code=_core.error_name(code))
             if left <= 0:
@@ -178,15 +183,26 @@ class Cluster:
         return [(name, self._redact(text)) for _, name, text in self._admin.errors()]
 
     def _explain(self, errors: list[tuple[str, str]]) -> None:
-        """Find out why nobody lets us in, now and then; raise ConnectError when no address is left that might."""
+        """Find out why nobody lets us in, now and then and before the time is over.
+
+        Raises ConnectError when no address is left that might.
+        """
         now = time.monotonic()
-        if now < self._explain_at or not any(name in _TRIED_ALL for name, _ in errors):
+        left = self._deadline - now
+        hopeless = any(name in _TRIED_ALL for name, _ in errors)
+        if now < self._explain_at or not (hopeless or left < _LONGEST_VISIT_SECS):
             return
         from penstock.listener import explain  # noqa: PLC0415 - ssl and more, needed only when something is wrong
 
         hidden = frozenset(name for name, value in self._config.kafka.items() if value in self._config.hidden)
         region = self._config.tokens.region if isinstance(self._config.tokens, MskIam) else None
-        why = explain(self._config.kafka, errors, _VISIT_SECS, hidden=hidden, msk_region=region)
+        why = explain(
+            self._config.kafka,
+            errors,
+            min(_VISIT_SECS, max(_LEAST_VISIT_SECS, left / 3)),
+            hidden=hidden,
+            msk_region=region,
+        )
         self._explain_at = time.monotonic() + _EXPLAIN_EVERY_SECS
         if why.text is not None and why.lasting:
             raise ConnectError(why.text, code=_worst(errors))
@@ -206,34 +222,48 @@ class Cluster:
         wanted = self._config.writer.create_topic
         if wanted is None:
             return False
-        code, text = self._admin.create_topic(
-            name, wanted.partitions or -1, wanted.replication_factor or -1, wanted.config.items(), self._request_ms()
+        numbers = (wanted.partitions or -1, wanted.replication_factor or -1)
+        while True:
+            code, text = self._admin.create_topic(name, *numbers, wanted.config.items(), self._request_ms())
+            if code in {0, _TOPIC_EXISTS}:
+                return code == 0
+            if code not in _LATER or time.monotonic() >= self._deadline:
+                break
+            time.sleep(_STEP_SECS)
+            self._admin.brokers(int(_STEP_SECS * 1000))  # tells librdkafka who the controller is by now
+        error = _core.error_name(code)
+        text = text or _core.error_text(code)
+        if error in _NO_RIGHT:
+            text = "the broker does not let this login; ask for an ACL that allows CREATE, or for the topic itself"
+        raise ConnectError(
+            f'topic "{name}" on {self.servers} does not exist, and create_topic could not make it: {text} ({error})',
+            code=error,
         )
-        if code not in {0, _TOPIC_EXISTS}:
-            raise ConnectError(
-                f'topic "{name}" on {self.servers} does not exist, and create_topic could not make it: '
-                f"{text or _core.error_text(code)} ({_core.error_name(code)})",
-                code=_core.error_name(code),
-            )
-        return code == 0
 
     def _wait_for(self, name: str) -> int:
         """Ask for a topic until all its partitions have leaders; a broker may make it on being asked."""
-        started = time.monotonic()
+        unknown_since: float | None = None
+        step = _STEP_SECS
         while True:
-            partitions, code = self._admin.partitions(name, int(_STEP_SECS * 1000))
+            partitions, code = self._admin.partitions(name, int(step * 1000))
+            now = time.monotonic()
             if code == 0:
                 return partitions
-            if code not in UNKNOWN_TOPIC | NO_BROKER:
+            if code in UNKNOWN_TOPIC:
+                unknown_since = now if unknown_since is None else unknown_since
+                if now - unknown_since >= TOPIC_WAIT_SECS:
+                    raise missing_topic(self.servers, name, _core.error_name(code))
+                time.sleep(0.05)
+            elif code not in NO_BROKER:
                 raise topic_refused(self.servers, name, _core.error_name(code), _core.error_text(code))
-            if time.monotonic() - started >= TOPIC_WAIT_SECS:
-                raise missing_topic(self.servers, name, _core.error_name(code))
-            time.sleep(0.05)
+            elif now >= self._deadline:
+                raise self._no_answer([], code)
+            step = min(2 * step, _LONGEST_STEP_SECS)
 
 
 def _worst(errors: list[tuple[str, str]]) -> str:
     names = {name for name, _ in errors}
-    return next(name for name in _TRIED_ALL if name in names)
+    return next((name for name in _TRIED_ALL if name in names), _TRIED_ALL[-1])
 
 
 def before_first_row(config: Config, token: Token | None) -> Config:

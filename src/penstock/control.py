@@ -12,7 +12,7 @@ position is sent, and a long Ack is cut into parts. Workers send facts and never
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "SIZE_BYTES",
     "Ack",
     "Deal",
     "Failing",
@@ -40,6 +41,7 @@ __all__ = [
     "redacted",
 ]
 
+SIZE_BYTES: Final = 8  # of a Start, little-endian, in front of it
 # (first offset, last, count, sum of hashes): acknowledged offsets without a gap, see runs.py
 Run = tuple[int, int, int, int]
 # (topic, or "" for the writer's own, partition, messages, rows, bytes, first offset, last offset, unknown offsets,
@@ -77,7 +79,6 @@ class Start(msgspec.Struct, array_like=True):
     """
 
     worker: int
-    parent_pid: int
     librdkafka: str
     configuration: list[tuple[str, str]]
     topics: list[str]

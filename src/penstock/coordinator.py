@@ -8,7 +8,6 @@ chunk. The first failure is kept, everything that was dealt is answered or given
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -147,7 +146,6 @@ class Coordinator:
         config = self.config
         return control.Start(
             worker=worker,
-            parent_pid=os.getpid(),
             librdkafka=librdkafka_path(),
             configuration=list(config.kafka.items()),
             topics=config.topics_needed,

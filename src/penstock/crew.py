@@ -121,7 +121,7 @@ class ProcessCrew:
                 _put(self._token_channels, worker, token_channel)
                 passed.append(channel)
             process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, "\x1f".join(sys.path), *map(str, passed)],
+                [sys.executable, "-c", _BOOT, "\x1f".join(sys.path), str(os.getpid()), *map(str, passed)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,  # standard output belongs to the caller's results
                 pass_fds=passed,
@@ -330,7 +330,8 @@ def _put(items: list[Any], at: int, item: object) -> None:
 def _configure(process: subprocess.Popen[bytes], start: control.Start) -> None:
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError), process.stdin:  # it died: dead() tells
-            process.stdin.write(control.encode(start))
+            packet = control.encode(start)
+            process.stdin.write(len(packet).to_bytes(control.SIZE_BYTES, "little") + packet)
 
 
 def _how(code: int) -> str:

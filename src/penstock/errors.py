@@ -7,7 +7,7 @@
     ├── EncodeError      a row that has no form in the chosen format                   exit 3
     ├── ConnectError     no broker, no topic, refused before the first row             exit 4
     ├── DeliveryError    the broker did not acknowledge every message                  exit 4
-    │   ├── WorkerDied   a worker process ended before its rows were acknowledged
+    │   ├── WorkerDied   worker processes ended early, more of them than are replaced
     │   └── Fenced       another producer took over
     ├── WriteTimeout     no room in the arena within the time given                    exit 4
     ├── NotVerified      a topic does not hold what a receipt says, or cannot tell     exit 5
@@ -127,7 +127,7 @@ class DeliveryError(PenstockError):
 
 
 class WorkerDied(DeliveryError):  # noqa: N818 - the name is what happened
-    """A worker process ended early.
+    """A worker process ended early, and none was to take its place.
 
     acknowledged_rows  the broker has them
     failed_rows        the broker does not have them

@@ -22,7 +22,6 @@ import socket
 import ssl
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import msgspec
@@ -380,10 +379,7 @@ def explain(
             refused |= dict.fromkeys([broker[1]] if broker else given, f"{where}: {said}")
     advertised = {broker[1]: broker[2] for broker, _, _ in found if broker and broker[1] not in given}
     places = [place for place in (*places, *advertised) if _host_and_port(place.rpartition("://")[2])[0] not in refused]
-    visited: list[Listener] = []
-    if places:
-        with ThreadPoolExecutor(min(len(places), _VISITS_AT_ONCE)) as pool:
-            visited = list(pool.map(lambda place: inspect(place, options, timeout_secs), places))
+    visited = _inspect_all(places, options, timeout_secs)
     lasting = not any(one.address in given and (one.problem is None or one.passing) for one in visited)
     if refused:
         return Explanation(next(iter(refused.values())), lasting)
@@ -395,6 +391,23 @@ def explain(
             told = one.problem if broker_id is None else f"broker {broker_id}, advertised as {one.problem}"
             return Explanation(told, lasting)
     return Explanation(None, lasting=False)
+
+
+def _inspect_all(places: Sequence[str], options: Mapping[str, str], timeout_secs: float) -> list[Listener]:
+    """Visit addresses side by side; neither Ctrl-C nor the end of the process waits for them, as for a pool."""
+    waiting = enumerate(places)
+    visited: dict[int, Listener] = {}
+
+    def visit() -> None:
+        for number, place in waiting:  # each of them goes to one visitor
+            visited[number] = inspect(place, options, timeout_secs)
+
+    visitors = [threading.Thread(target=visit, daemon=True) for _ in range(min(len(places), _VISITS_AT_ONCE))]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    return [visited[number] for number in sorted(visited)]
 
 
 def _login_problem(text: str, options: Mapping[str, str], hidden: frozenset[str], msk_region: str | None) -> str | None:

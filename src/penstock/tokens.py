@@ -187,7 +187,9 @@ def _call(function: Callable[[str], Any], source: TokenCallback) -> Token:
     """
     try:
         answer = function(source.argument)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not isinstance(error, (Exception, SystemExit)) and threading.current_thread() is threading.main_thread():
+            raise  # it may be a signal's; asyncio's CancelledError in our thread must not end it
         said = _first_line(error)
         for secret in (source.argument, *re.findall(r"=\s*\"?([^\s,;\"]+)", source.argument)):
             said = said.replace(secret, "<not shown>") if secret else said

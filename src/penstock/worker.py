@@ -159,16 +159,14 @@ def _pieces(partition: control.PartitionAck) -> Iterator[control.PartitionAck]:
         yield topic, number, 0, 0, 0, -1, -1, 0, runs[at : at + _RUNS_PER_PIECE]
 
 
-def main(socket_fd: int, arena_fd: int, tokens_fd: int | None = None) -> None:
+def main(parent_pid: int, socket_fd: int, arena_fd: int, tokens_fd: int | None = None) -> None:
     """Run one worker process until it is told to stop, or until its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to answer
-    try:
-        start = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=control.Start)
-    except msgspec.DecodeError:  # the caller was killed before it had said all of it
-        os._exit(3)
+    parent = _parent(parent_pid)
+    start = _hear_start(parent)
     channel = socket.socket(fileno=socket_fd)
     memory = mmap.mmap(arena_fd, start.arena_bytes)
-    _watch_parent(start.parent_pid, socket_fd, _core.address_of(memory) + start.vitals + BEAT_AT)
+    _core.watch_parent(parent, socket_fd, _core.address_of(memory) + start.vitals + BEAT_AT)
     work = Work(start, _core.address_of(memory), check_signals=False)
     made = None if tokens_fd is None else lambda: _take_tokens(work, tokens_fd, channel)
     with contextlib.suppress(ConnectionError):  # the coordinator let go of us
@@ -180,14 +178,31 @@ def main(socket_fd: int, arena_fd: int, tokens_fd: int | None = None) -> None:
     os._exit(0)
 
 
-def _watch_parent(parent_pid: int, socket_fd: int, beat: int) -> None:
+def _parent(parent_pid: int) -> int:
+    """Return a descriptor that becomes readable when the parent ends."""
     try:
         parent = os.pidfd_open(parent_pid)
     except ProcessLookupError:
         os._exit(3)
     if os.getppid() != parent_pid:  # it died before we looked, and the number may be another's
         os._exit(3)
-    _core.watch_parent(parent, socket_fd, beat)
+    return parent
+
+
+def _hear_start(parent: int) -> control.Start:
+    """Wait for what is to be done, perhaps for minutes: the brokers are asked first.
+
+    The end of our standard input tells nothing: a process that the caller forked meanwhile holds it open as well.
+    """
+    said = sys.stdin.buffer
+    poll = select.poll()
+    poll.register(parent, select.POLLIN)
+    poll.register(said, select.POLLIN)
+    if said.fileno() in {fd for fd, _ in poll.poll()}:
+        size = int.from_bytes(said.read(control.SIZE_BYTES), "little")
+        with contextlib.suppress(msgspec.DecodeError):  # the caller was killed before it had said all of it
+            return msgspec.msgpack.decode(said.read(size), type=control.Start)
+    os._exit(3)
 
 
 def _take_tokens(work: Work, tokens_fd: int, channel: socket.socket) -> None:

@@ -259,6 +259,7 @@ def test_two_partitioners_are_refused_wherever_they_stand(job: dict[str, Any]) -
         ({"headers": [{"key": "a", "value": [True]}]}, ["headers[0].value", "0 to 255"]),
         ({"headers": [("a\udce9", "b")]}, ["headers[0]", "UTF-8"]),
         ({"headers": {"a": "\udce9"}}, ["headers[0]", "UTF-8"]),
+        ({"aws_iam": "maybe"}, ["aws_iam", '"maybe"', "give true or false"]),
         ({"bootstrap_servers": ["h:1", 5]}, ["bootstrap_servers", "list of texts", "an array"]),
         ({"headers": [{"key": "a", "value": {"foo": "bar"}}]}, ["headers[0].value"]),
         ({"headers": ["a"]}, ["headers[0]", "object"]),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.config import load
 from penstock.config.kafka import java as java_options
+from penstock.config.kafka import java_login
 from penstock.config.kafka.jaas import parse_jaas
 from penstock.config.kafka.java import translate
 from penstock.config.kafka.login import MskIam
@@ -217,7 +218,7 @@ def test_names_of_java_are_not_librdkafkas() -> None:
     table = property_table()
     names = {*java_options._RENAMED, *java_options._NOT_NEEDED, *java_options._LOST, *java_options._CONSUMERS}
     assert {name for name in names if name in table and table[name].scope != "C"} == set()
-    ours = {*java_options._RENAMED.values(), *(name for of in java_options._LOGINS.values() for name in of.values())}
+    ours = {*java_options._RENAMED.values(), *(name for of in java_login._LOGINS.values() for name in of.values())}
     assert ours <= set(table)
 
 

@@ -338,3 +338,9 @@ def test_lines_that_nobody_reads_are_counted() -> None:
         assert sum(lines + dropped for lines, dropped in counts + untold) == 400
         assert sum(dropped for _, dropped in counts + untold) >= 64
         assert list(work._log()) == []
+
+
+def test_the_user_of_an_address_is_not_shown() -> None:
+    """An option that is an address is shown, but not who asks there."""
+    option = KafkaOption("sasl.oauthbearer.token.endpoint.url", f"https://me:{MARKER}@idp/token", "place")
+    assert str(option) == "sasl.oauthbearer.token.endpoint.url=https://<not shown>@idp/token (place)"

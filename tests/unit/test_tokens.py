@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import functools
 import logging
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
@@ -19,6 +21,7 @@ import pytest
 from penstock import cluster, control, crew, produce, tokens, worker
 from penstock.arena import Arena
 from penstock.config import load
+from penstock.config.kafka.login import TokenCallback
 from penstock.coordinator import Coordinator
 from penstock.errors import ConfigError, ConnectError
 from penstock.tokens import Tokens, open_tokens
@@ -280,6 +283,20 @@ def test_what_a_function_raises_is_told_without_its_secret(error: BaseException)
     assert caught.value.__cause__ is error
 
 
+def test_what_ends_a_thread_of_others_does_not_end_ours() -> None:
+    """asyncio's CancelledError is no Exception: in our thread it is a failure, in the caller's it is his."""
+    assert not issubclass(asyncio.CancelledError, Exception)
+
+    def cancelled(_: str) -> Any:
+        raise asyncio.CancelledError
+
+    call = functools.partial(tokens._call, cancelled, TokenCallback(cancelled, ""))
+    with pytest.raises(asyncio.CancelledError):
+        call()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(tokens._NoTokenError, match="it raised CancelledError"):
+        pool.submit(call).result()
+
+
 def test_a_function_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """ "module:function" on sys.path; one that is not there is a ConfigError before anything starts."""
     (tmp_path / "login_of_test.py").write_text("def token(config):\n    return 'abc', 4e9\n")
@@ -432,7 +449,7 @@ class Producer:
 
 
 START: Any = functools.partial(
-    control.Start, worker=0, parent_pid=0, librdkafka="", configuration=[], topics=["t"], headers=[], window_messages=1,
+    control.Start, worker=0, librdkafka="", configuration=[], topics=["t"], headers=[], window_messages=1,
     queue_bytes=1, slab_bytes=1, arena_bytes=1, initialization_timeout_secs=1.0,
 )  # fmt: skip
 TOKEN = control.Token("hunter2", 5, "ada", [("a", "1")])
@@ -442,8 +459,8 @@ def test_a_token_reaches_a_process_and_nobody_else(monkeypatch: pytest.MonkeyPat
     """The first comes with the Start, later ones by a channel of their own; the command line shows none."""
     echo = (
         "import sys, socket, msgspec; sys.path[:] = sys.argv[1].split(chr(0x1F)); from penstock import control\n"
-        "start = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=control.Start)\n"
-        "channel, tokens = (socket.socket(fileno=int(sys.argv[i])) for i in (2, 4))\n"
+        "start = msgspec.msgpack.decode(sys.stdin.buffer.read()[control.SIZE_BYTES :], type=control.Start)\n"
+        "channel, tokens = (socket.socket(fileno=int(sys.argv[i])) for i in (3, 5))\n"
         "for token in (start.token, control.decode_token(tokens.recv(1 << 20))):\n"
         "    channel.send(control.encode(control.Log([(0, token.principal, token.text)])))\n"
     )

@@ -177,8 +177,8 @@ def _check(flags: argparse.Namespace) -> None:
         failed = type(error)
         show(Finding("configuration", "", ok=False, text=str(error)))
     else:
-        for warning in loaded.warnings:
-            say(f"warning: {warning}")
+        _show_log(debug=loaded.log_level == "debug")
+        config.log_warnings(loaded)
         show(Finding("configuration", "", ok=True, text=f"of topic {loaded.topic}"))
         for finding in check(loaded):
             show(finding)

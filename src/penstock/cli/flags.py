@@ -179,7 +179,7 @@ def _add_settings(parser: _Parser, names: frozenset[str] | None) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="an option of librdkafka; give -X once for each",
+        help="an option of librdkafka, its value perhaps a reference such as ${env:NAME}; give -X once for each",
     )
     theme, group = "", parser.add_argument_group()
     for row in SETTINGS:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from penstock.config.properties import read_properties
 from penstock.errors import ConfigError
 from penstock.names import shown
 
@@ -123,6 +122,8 @@ def _read_file(name: str) -> Document:
     if kind == ".toml":
         return Document(_read_toml(text, name), name)
     if kind == ".properties":
+        from penstock.config.properties import read_properties  # noqa: PLC0415 - hardly ever needed
+
         tree, warnings = read_properties(text, name)
         return Document(tree, name, warnings, flat=True)
     return _read_text(text, name, sql=kind == ".sql")

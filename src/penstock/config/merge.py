@@ -19,7 +19,6 @@ from penstock.config.formats import Format, read_format
 from penstock.config.job import FRAMING_BYTES, Config, find_index
 from penstock.config.kafka.login import settle_login
 from penstock.config.kafka.rules import settle
-from penstock.config.kafka.tls import check_tls
 from penstock.config.memory import MIN_WORKER_BYTES, memory_shares, workers_text
 from penstock.config.message import check_message
 from penstock.config.places import merge_options, merge_settings, read_places
@@ -155,7 +154,9 @@ def _load(
             "that could be read back; leave acks out"
         )
     about_tls: tuple[str, ...] = ()
-    if not for_preview:
+    if not for_preview and any(name.startswith(("ssl.", "https.")) for name in options):
+        from penstock.config.kafka.tls import check_tls  # noqa: PLC0415 - for those who have something to check
+
         kafka, about_tls = check_tls(kafka, options)
     tokens, about_login = (None, ()) if for_preview else settle_login(options, kafka, writer, given)
     if log_level is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-__all__ = ["NOT_SHOWN", "Redactor", "is_secret"]
+__all__ = ["NOT_SHOWN", "Redactor", "is_secret", "without_user"]
 
 NOT_SHOWN: Final = "<not shown>"
 # Shorter ones are found inside ordinary words: the text would be garbled, and whoever fills the gaps has the secret.
@@ -31,9 +31,17 @@ _SECRET: Final = re.compile(
 )
 
 
+_USER: Final = re.compile(r"://[^/@\s]*@")
+
+
 def is_secret(name: str) -> bool:
     """Tell whether this option's value must never be shown: passwords, keys, certificates, tokens."""
     return _SECRET.search(name.lower()) is not None
+
+
+def without_user(text: str) -> str:
+    """Return a text with the user and password of an address in it not shown."""
+    return _USER.sub(f"://{NOT_SHOWN}@", text)
 
 
 class Redactor:

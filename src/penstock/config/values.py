@@ -191,10 +191,9 @@ def read_value(given: Given, wanted: Any, *, secret: bool = False) -> Any:  # no
 
 def _reworded(said: str) -> str:
     """Return msgspec's sentence in our words: '`int` >= 0' and the like become what to give."""
-    said = said.partition(" - at ")[0].partition(", got ")[0]
-    for theirs, ours in (("`int | null`", "a whole number"), ("`int`", "a whole number"), ("`float`", "a number"),
-                         ("`str | null`", "a text"), ("`str`", "a text"), ("`bool`", "true or false"),
-                         ("`array`", "a list"), ("`object`", "an object")):  # fmt: skip
+    said = said.partition(" - at ")[0].partition(", got ")[0].replace(" | null`", "`")
+    for theirs, ours in (("`int`", "a whole number"), ("`float`", "a number"), ("`str`", "a text"),
+                         ("`bool`", "true or false"), ("`array`", "a list"), ("`object`", "an object")):  # fmt: skip
         said = said.replace(theirs, ours)
     return said.replace("Expected", "give")
 

@@ -7,12 +7,12 @@ value that is a reference is looked into: references are resolved later.
 
 from __future__ import annotations
 
-import os
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from penstock.config.connector import Given, json_kind
-from penstock.config.kafka.jaas import parse_jaas
+from penstock.config.connector import Given
+from penstock.config.kafka.java_login import translate_login
 from penstock.config.kafka.options import spelling
 from penstock.config.references import is_reference
 from penstock.config.secrets import is_secret
@@ -22,7 +22,7 @@ from penstock.names import shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Translation", "translate"]
+__all__ = ["Java", "Translation", "translate"]
 
 
 class Translation(NamedTuple):
@@ -112,23 +112,6 @@ _CONSUMERS: Final = ("key.deserializer", "value.deserializer", "max.poll.records
 _PARTITIONERS: Final = {"DefaultPartitioner": None, "UniformStickyPartitioner": "random"}
 _STORE_KINDS: Final = {".pem": "PEM", ".crt": "PEM", ".cer": "PEM", ".p12": "PKCS12", ".pfx": "PKCS12", ".jks": "JKS"}
 _KEYTOOL: Final = "keytool -importkeystore -srckeystore {} -destkeystore client.p12 -deststoretype PKCS12"
-_LOGINS: Final = {
-    "PlainLoginModule": {"username": "sasl.username", "password": "sasl.password"},
-    "ScramLoginModule": {"username": "sasl.username", "password": "sasl.password"},
-    "Krb5LoginModule": {
-        "keyTab": "sasl.kerberos.keytab",
-        "principal": "sasl.kerberos.principal",
-        "serviceName": "sasl.kerberos.service.name",
-    },
-    "OAuthBearerLoginModule": {
-        "clientId": "sasl.oauthbearer.client.id",
-        "clientSecret": "sasl.oauthbearer.client.secret",
-        "scope": "sasl.oauthbearer.scope",
-    },
-    "IAMLoginModule": {},
-}
-_AWS_UNNEEDED: Final = ("awsDebugCreds", "awsRoleSessionName", "awsMaxRetries", "awsMaxBackOffTimeMs", "awsStsRegion")
-_MSK: Final = "software.amazon.msk.auth.iam."
 
 
 def translate(options: Mapping[str, object], where: str) -> Translation:
@@ -140,7 +123,7 @@ def translate(options: Mapping[str, object], where: str) -> Translation:
     what to give instead, and for two spellings with different values. Values of secrets are never shown.
     Source: the configuration of Kafka's Java producer 4.1 and of aws-msk-iam-auth 2.
     """
-    java = _Java(options, where)
+    java = Java(options, where)
     _providers(java)
     for name, why in _NOT_NEEDED.items():
         if java.take(name) is not None:
@@ -160,12 +143,11 @@ def translate(options: Mapping[str, object], where: str) -> Translation:
     _tls(java)
     _truststore(java)
     _keystore(java)
-    _mechanism(java)
-    _login(java)
+    translate_login(java)
     return java.to
 
 
-class _Java:
+class Java:
     """The options of one place while they are turned."""
 
     def __init__(self, options: Mapping[str, object], where: str) -> None:
@@ -173,6 +155,7 @@ class _Java:
         self.to = Translation(dict(options), {}, {}, [], [])
 
     def get(self, name: str) -> object:
+        """Return an option's value; None where it is not given."""
         return self.to.options.get(name)
 
     def take(self, name: str) -> object:
@@ -197,17 +180,20 @@ class _Java:
         self.note(java, f"is {name} here")
 
     def set(self, setting: str, value: object, java: str) -> None:
+        """Have a setting of ours follow from an option."""
         self.to.settings[setting] = Given(value, f"{self.where}: {java}", from_json=True)
         self.note(java, f"is the setting {setting} here")
 
     def note(self, java: str, text: str) -> None:
+        """Say what was done with an option without loss."""
         self.to.notes.append(f"{self.where}: {java} {text}")
 
     def error(self, java: str, text: str) -> ConfigError:
+        """Return the error about an option."""
         return ConfigError(f"{self.where}: {java}{text}")
 
 
-def _sizes(java: _Java) -> None:
+def _sizes(java: Java) -> None:
     for name in ("send.buffer.bytes", "receive.buffer.bytes"):
         if str(java.get(name)) == "-1" and java.take(name):
             java.put(f"socket.{name}", "0", name)  # the system's default
@@ -221,7 +207,7 @@ def _sizes(java: _Java) -> None:
     java.put(ours, str(max(1, int(text) // 1024)) if text.isascii() and text.isdigit() else size, "buffer.memory")
 
 
-def _compression(java: _Java) -> None:
+def _compression(java: Java) -> None:
     used = str(java.get("compression.type") or java.get("compression.codec")).lower()
     for codec in ("gzip", "lz4", "zstd"):
         name = f"compression.{codec}.level"
@@ -234,7 +220,7 @@ def _compression(java: _Java) -> None:
             java.note(name, "is not needed: compression.type is another")
 
 
-def _partitioner(java: _Java) -> None:
+def _partitioner(java: Java) -> None:
     name = "partitioner.class"
     value = java.take(name)
     if value not in (None, ""):
@@ -252,7 +238,7 @@ def _partitioner(java: _Java) -> None:
         java.put("partitioner", "random", name)
 
 
-def _tls(java: _Java) -> None:
+def _tls(java: Java) -> None:
     name = "ssl.endpoint.identification.algorithm"
     if java.get(name) == "":
         java.to.options[name] = "none"
@@ -268,7 +254,7 @@ def _tls(java: _Java) -> None:
         raise java.error("ssl.engine.factory.class", ": code in Java cannot run here; give the ssl. options instead")
 
 
-def _providers(java: _Java) -> None:
+def _providers(java: Java) -> None:
     if java.take("config.providers") is not None:  # else their ${…} would be sent as passwords
         raise java.error(
             "config.providers",
@@ -277,7 +263,7 @@ def _providers(java: _Java) -> None:
         )
 
 
-def _truststore(java: _Java) -> None:
+def _truststore(java: Java) -> None:
     name = "ssl.truststore.location"
     location = java.take(name)
     kind = _store_kind(java.take("ssl.truststore.type"), location) or "JKS"  # Java's default
@@ -294,7 +280,7 @@ def _truststore(java: _Java) -> None:
     java.put("ssl.ca.location", location, name)
 
 
-def _keystore(java: _Java) -> None:
+def _keystore(java: Java) -> None:
     name = "ssl.keystore.location"
     location = java.get(name)
     kind = _store_kind(java.take("ssl.keystore.type"), location) or "PKCS12"  # all that librdkafka's option can mean
@@ -316,100 +302,8 @@ def _store_kind(kind: object, location: object) -> str | None:
     """Return what a key or trust store is: what its type says, else what its name ends in says."""
     if kind is not None:
         return str(kind).upper()
-    return _STORE_KINDS.get(os.path.splitext(str(location))[1].lower())  # noqa: PTH122 - no path, perhaps a reference
+    return _STORE_KINDS.get(Path(str(location)).suffix.lower())
 
 
 def _file(location: object) -> str:
     return "FILE" if is_reference(location) else shlex.quote(str(location))
-
-
-def _mechanism(java: _Java) -> None:
-    for name in ("sasl.mechanism", "sasl.mechanisms"):
-        if str(java.get(name)).upper() == "AWS_MSK_IAM":
-            java.to.options[name] = "OAUTHBEARER"
-            java.set("aws_iam", True, f"{name}=AWS_MSK_IAM")
-    for name in ("sasl.client.callback.handler.class", "sasl.login.callback.handler.class"):
-        value = java.take(name)
-        if value is None:
-            continue
-        handler = str(value).rpartition(".")[2]
-        if str(value).startswith(_MSK):
-            java.set("aws_iam", True, name)
-        elif handler == "OAuthBearerLoginCallbackHandler":
-            java.put("sasl.oauthbearer.method", "oidc", name)
-        elif handler in {"OAuthBearerSaslClientCallbackHandler", "SaslClientCallbackHandler"}:
-            java.note(name, f"is not needed: {_JAVAS_CHOICE}")
-        else:
-            raise java.error(
-                name, ": code in Java cannot run here; give sasl.username and sasl.password, or for OAUTHBEARER a "
-                "function that makes tokens, by the setting oauth_cb"
-            )  # fmt: skip
-    kinit = java.get("sasl.kerberos.kinit.cmd")
-    if isinstance(kinit, str) and kinit and not kinit.strip().count(" ") and not is_reference(kinit):
-        java.take("sasl.kerberos.kinit.cmd")  # the program alone; librdkafka's default calls it with keytab and all
-        java.note("sasl.kerberos.kinit.cmd", "is not needed: kinit is called with the options that it needs")
-
-
-def _login(java: _Java) -> None:
-    name = "sasl.jaas.config"
-    text = java.take(name)
-    if text is None:
-        return
-    if not isinstance(text, str):
-        raise java.error(name, f" must be a text, found {json_kind(text)}")
-    if is_reference(text):
-        raise java.error(name, " cannot be a reference; give sasl.username and sasl.password, and these as references")
-    module, options = parse_jaas(text, f"{java.where}: {name}")
-    simple = module.rpartition(".")[2]
-    if simple not in _LOGINS:
-        raise java.error(name, f": this login module has no counterpart; those that have are {', '.join(_LOGINS)}")
-    _aws(java, options, msk=simple == "IAMLoginModule")
-    for option, ours in _LOGINS[simple].items():
-        if option in options:
-            java.put(ours, options.pop(option), f"{name}: {option}")
-    if simple == "OAuthBearerLoginModule":
-        _bearer(java, options)
-    if options.pop("tokenauth", "false").lower() == "true":
-        raise java.error(
-            name, ": tokenauth=true: librdkafka cannot log in with a delegation token; give a user's login"
-        )
-    for option in options:
-        java.note(name, f"has the option {option}, which is not needed")
-
-
-def _bearer(java: _Java, options: dict[str, str]) -> None:
-    name = "sasl.jaas.config"
-    if java.get("sasl.oauthbearer.client.id") is not None:
-        java.put("sasl.oauthbearer.method", "oidc", name)
-    subject = options.pop("unsecuredLoginStringClaim_sub", None)
-    if subject is not None:
-        java.put("enable.sasl.oauthbearer.unsecure.jwt", "true", name)
-        java.put("sasl.oauthbearer.config", f"principal={subject}", name)
-    extensions = [option for option in options if option.startswith("extension_")]
-    if extensions:
-        pairs = [f"{option.removeprefix('extension_')}={options.pop(option)}" for option in extensions]
-        java.put("sasl.oauthbearer.extensions", ",".join(pairs), name)
-
-
-def _aws(java: _Java, options: dict[str, str], *, msk: bool) -> None:
-    """Take the options of MSK's login module; refuse those that say whose credentials to use in another way."""
-    name = "sasl.jaas.config"
-    if msk:
-        java.set("aws_iam", True, name)
-    for option in [option for option in options if option.startswith("aws")]:
-        value = options.pop(option)
-        if option == "awsRoleArn":
-            java.set("aws_role_arn", value, f"{name}: {option}")
-        elif option in _AWS_UNNEEDED:
-            java.note(name, f"has the option {option}, which is not needed")
-        elif option == "awsProfileName":
-            if os.environ.get("AWS_PROFILE") != value:
-                raise java.error(
-                    name, f": {option}: set the environment variable AWS_PROFILE to that profile; it chooses it here"
-                )
-        else:
-            raise java.error(
-                name,
-                f": {option} has no counterpart; give credentials and roles by the environment or by a profile in "
-                "~/.aws/config",
-            )

@@ -19,7 +19,7 @@ import msgspec
 
 from penstock.config.connector import json_kind
 from penstock.config.references import References, check_reference, is_reference
-from penstock.config.secrets import NOT_SHOWN, is_secret
+from penstock.config.secrets import NOT_SHOWN, is_secret, without_user
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, is_unicode, shown
 
@@ -176,7 +176,7 @@ class KafkaOption(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """Return `acks=1 (kafka_options)`, without the value where it is a secret or came from a reference."""
-        value = self.reference or (NOT_SHOWN if is_secret(self.name) else shown(self.value).strip('"'))
+        value = self.reference or (NOT_SHOWN if is_secret(self.name) else shown(without_user(self.value)).strip('"'))
         return f"{self.name}={value} ({self.where})"
 
     def __repr__(self) -> str:
