@@ -107,10 +107,10 @@ def test_signal_while_rows_are_sent_gives_the_counts_so_far(
     wait_until: Callable[..., None],
 ) -> None:
     """The partial report is on stdout as JSON, with rows acknowledged before the signal, and the line names them."""
-    mock.set_rtt(100)
+    mock.set_rtt(200)
     running = start(penstock_command, source, mock, mark)
     wait_until(lambda: len(marked(mark)) >= 1 + WORKERS, "the workers run", timeout_secs=10)
-    time.sleep(2.5)
+    time.sleep(4)
     out, err, _ = end_group(running, number)
     assert running.returncode == EXIT[number], err
     report = json.loads(out)
