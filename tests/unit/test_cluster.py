@@ -218,12 +218,3 @@ def test_a_topic_is_counted_where_no_controller_can_be_asked(mock: MockCluster) 
         assert found.connect() == [mock.bootstrap_servers]
         assert found.topic("orders").partitions == 4
         assert found.topic("orders").operations is None
-
-
-def test_brokers_that_take_long_to_answer_are_heard(mock: MockCluster) -> None:
-    """An answer that comes after the first step is not asked for in vain again and again."""
-    mock.set_rtt(800)
-    settings = load(topic="orders", bootstrap_servers=mock.bootstrap_servers, initialization_timeout_secs=20)
-    with Cluster(settings) as cluster:
-        assert cluster.connect() == [mock.bootstrap_servers]
-        assert cluster.topic("orders").partitions == 4
