@@ -323,7 +323,7 @@ class _Chatty:
 
 def test_lines_that_nobody_reads_are_counted() -> None:
     """A coordinator that is late costs lines, never a wait; the next packet says how many."""
-    work = Work(control.Start(0, 1, "", [], ["t"], [], 1, 1, 1, 1, 1.0), 0, check_signals=False)
+    work = Work(control.Start(0, "", [], ["t"], [], 1, 1, 1, 1, 1.0), 0, check_signals=False)
     work._producer = _Chatty()  # type: ignore[assignment]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
