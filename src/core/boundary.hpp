@@ -128,8 +128,10 @@ class Collector : public Sink {
     }
   }
   void end_group() override {}
+  void left_out(const LeftOut& row) override { left.push_back(row); }
 
   std::vector<Kept> kept;
+  std::vector<LeftOut> left;
   int64_t messages = 0;
   int64_t rows = 0;
   int64_t bytes = 0;

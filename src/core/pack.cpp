@@ -95,10 +95,19 @@ void Packer::send(const uint8_t* end, size_t group, uint32_t rows, bool open) {
   start_ += m.value_size;
 }
 
-void Packer::too_large(int64_t row, size_t size) const {
-  throw RowFailure{row, "",
-                   "the message of this row alone needs " + std::to_string(size) + " bytes, message.max.bytes - 64 allows " +
-                       std::to_string(options_.max_payload) + "; raise message.max.bytes here and on the broker, or write fewer columns"};
+RowFailure Packer::too_large(int64_t row, size_t size) const {
+  return {row, "",
+          "the message of this row alone needs " + std::to_string(size) + " bytes, message.max.bytes - 64 allows " +
+              std::to_string(options_.max_payload) + "; raise message.max.bytes here and on the broker, or write fewer columns",
+          true};
+}
+
+// Tells the sink of a row that is not sent, or throws. Of a row with copies none may be sent: where only a later one fails (its number
+// has more digits), the row cannot be left out any more.
+void Packer::leave_out(const RowFailure& failure, uint32_t entry, uint64_t copy, uint64_t copies) {
+  if (copy != 0 || !(failure.oversize ? options_.skip_oversize : options_.skip_bad)) throw failure;
+  sequence_ += copies - 1;
+  sink_->left_out({failure, rows_of(entry)});
 }
 
 void Packer::pack_group(const Chunk& chunk, size_t group) {
@@ -119,17 +128,25 @@ void Packer::pack_group(const Chunk& chunk, size_t group) {
       const auto before = static_cast<size_t>(out_.p - start_);
       if (array) *out_.p++ = events == 0 ? '[' : ',';
       event.sequence = sequence_++;
+      const auto take_out = [&](const RowFailure& failure) {
+        leave_out(failure, entry, copy, copies);
+        out_.p = start_ + (events == 0 ? 0 : before);
+      };
       try {
         format_->value(out_, event);  // packed formats have no tombstones
       } catch (const EncodeFailure& failure) {
-        throw RowFailure{event.row, failure.column, failure.what()};
+        take_out({event.row, failure.column, failure.what()});
+        break;
       }
       if (!array) *out_.p++ = '\n';
       const auto size = static_cast<size_t>(out_.p - start_) + (array ? 1 : 0);
       if (size > limit) {
         // The event is taken out again and begins the next message.
         const size_t alone = size - before + prologue;
-        if (events == 0 || alone > limit) too_large(event.row, alone);
+        if (events == 0 || alone > limit) {
+          take_out(too_large(event.row, alone));
+          break;
+        }
         out_.need(prologue + 1);
         uint8_t* const cut = start_ + before;
         const auto moved = static_cast<size_t>(out_.p - cut);
@@ -177,10 +194,18 @@ void Packer::pack_rows(const Chunk& chunk, size_t group) {
     }
     for (uint64_t copy = 0; copy < copies; ++copy) {
       event.sequence = sequence_++;
+      const auto take_out = [&](const RowFailure& failure) {
+        leave_out(failure, entry, copy, copies);
+        out_.p = start_;
+      };
       try {
         pack_row(event, group, copy + 1 == copies ? rows_of(entry) : 0, copies == 1);
       } catch (const EncodeFailure& failure) {
-        throw RowFailure{event.row, failure.column, failure.what()};
+        take_out({event.row, failure.column, failure.what()});
+        break;
+      } catch (const RowFailure& failure) {
+        take_out(failure);
+        break;
       }
     }
   }
@@ -215,7 +240,7 @@ void Packer::pack_row(const Event& event, size_t group, uint32_t rows, bool alon
   const auto key_size = static_cast<size_t>(out_.p - start_) - value_size;
   size_t size = value_size + key_size;
   for (const Header& h : extras_.headers) size += h.name.size() + h.size + header_room;
-  if (size > static_cast<size_t>(options_.max_payload)) too_large(event.row, size);
+  if (size > static_cast<size_t>(options_.max_payload)) throw too_large(event.row, size);
 
   const bool tombstone = options_.tombstones && event.change == Change::remove && has_value;
   Message m{};

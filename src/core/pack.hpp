@@ -36,6 +36,8 @@ struct PackOptions {
   bool tombstones = false;       // after the message of a delete another one with its key and a null value
   std::string prologue;          // first bytes of every value
   int64_t max_payload = 999936;  // most bytes of a value; of key, value and its own headers together where a row is a message
+  bool skip_bad = false;         // a row that cannot be encoded is left out; else it ends the chunk
+  bool skip_oversize = false;    // likewise one whose message would be too large
 };
 
 // What one worker gets to do: a block in the arena and its share of the selection.
@@ -108,6 +110,7 @@ class Sink {
   virtual void park_slab(Slab* slab) = 0;     // at the end of a chunk: what is behind `used` may be taken by the next one
   virtual void message(const Message& m) = 0; // m.value stays where it is until the sink says otherwise
   virtual void end_group() = 0;
+  virtual void left_out(const LeftOut& row) = 0;  // nothing of it is sent
 };
 
 class Packer {
@@ -115,7 +118,8 @@ class Packer {
   // `key`, `fields`: nullptr where messages have none.
   Packer(const PackOptions& options, std::shared_ptr<Format> format, std::shared_ptr<KeyEncoder> key, std::shared_ptr<FieldReader> fields);
 
-  // Sends all messages of the chunk to the sink, in order. Throws RowFailure; messages before the failing one have been sent.
+  // Sends all messages of the chunk to the sink, in order. Throws RowFailure where the row is not to be left out; messages before the
+  // failing one have been sent.
   void pack(const Chunk& chunk, Sink& sink);
 
  private:
@@ -129,7 +133,8 @@ class Packer {
   void pack_rows(const Chunk& chunk, size_t group);
   void pack_row(const Event& event, size_t group, uint32_t rows, bool alone);
   void send(const uint8_t* end, size_t group, uint32_t rows, bool open);
-  [[noreturn]] void too_large(int64_t row, size_t size) const;
+  RowFailure too_large(int64_t row, size_t size) const;
+  void leave_out(const RowFailure& failure, uint32_t entry, uint64_t copy, uint64_t copies);
 
   PackOptions options_;
   std::shared_ptr<Format> format_;

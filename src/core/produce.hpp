@@ -56,6 +56,7 @@ struct ChunkResult {
   int64_t null_keys = 0;
   bool failed = false;                   // the packer stopped at `failure`
   RowFailure failure{0, "", ""};
+  std::vector<LeftOut> left_out;
 };
 
 class Producer : public Client, public Sink {
@@ -96,6 +97,7 @@ class Producer : public Client, public Sink {
   void park_slab(Slab* slab) override;
   void message(const Message& m) override;
   void end_group() override;
+  void left_out(const LeftOut& row) override { now_->result.left_out.push_back(row); }
 
  private:
   struct Working;

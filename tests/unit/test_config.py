@@ -433,6 +433,7 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "auto_register": "false", "check_compatibility": "true", "create_topic": '{"partitions": 3}',
         "delivery_timeout_secs": "90.5", "worker_timeout_secs": "5", "max_restarts_per_min": "3",
         "region": "eu-west-1", "aws_iam": "false", "aws_role_arn": "arn:aws:iam::1:role/r", "oauth_cb": "m:f",
+        "on_bad_row": "skip", "on_oversize": "skip", "dead_letter": "f.arrows",
     }  # fmt: skip
     assert set(texts) == {row.name for row in SETTINGS if row.flag is not None}
     oauth = {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}
@@ -441,7 +442,7 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "aws_iam": {"kafka_options": unsecured}, "oauth_cb": {"kafka_options": oauth, "region": "r"},
         "region": {"kafka_options": oauth}, "aws_role_arn": {"kafka_options": oauth, "region": "r"},
         "key_format": {"key": "k"}, "key_in_value": {"key": "k"}, "tombstone_column": {"key": "k"},
-        "topic_column": {"topics": "t"}, "topics": {"topic_column": "c"},
+        "dead_letter": {"on_bad_row": "dead_letter"}, "topic_column": {"topics": "t"}, "topics": {"topic_column": "c"},
         **{name: {"format": "csv"} for name in texts if name.startswith("csv_")},
         **{name: {"format": "avro"} for name in texts if name.startswith(("avro_", "auto_", "check_"))},
     }  # fmt: skip

@@ -18,6 +18,7 @@ __all__ = ["check_message"]
 
 # Each of these makes every row a message of its own.
 _PER_ROW: Final = ("key", "headers_column", "header_columns", "timestamp_column", "topic_column", "tombstone_column")
+_POLICIES: Final = ("on_bad_row", "on_oversize")
 _ALWAYS_PACKED: Final = {
     "parquet": "a Parquet file holds many rows",
     "arrow": "an Arrow stream holds many rows",
@@ -36,6 +37,14 @@ def check_message(form: Any, writer: WriterConfig, given: Mapping[str, Given]) -
         )
     _check_key(form, name, writer)
     _check_topics(writer, given)
+    kept = [setting for setting in _POLICIES if getattr(writer, setting) == "dead_letter"]
+    if kept and writer.dead_letter is None:
+        raise ConfigError(f"{kept[0]}=dead_letter needs dead_letter, the file to keep the rows in; give its path")
+    if writer.dead_letter is not None and not kept:
+        raise ConfigError(
+            f"dead_letter={shown(writer.dead_letter)} has no effect without on_bad_row=dead_letter or "
+            "on_oversize=dead_letter; give one of them, or leave it out"
+        )
 
 
 def _check_key(form: Any, name: str, writer: WriterConfig) -> None:  # noqa: ANN401 - any format

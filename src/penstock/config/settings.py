@@ -12,7 +12,7 @@ import msgspec
 from penstock.config.memory import MIB
 from penstock.names import function_name
 
-__all__ = ["Count", "CreateTopic", "KeyFormat", "LogLevel", "Partitioner", "Relation", "WriterConfig"]
+__all__ = ["Count", "CreateTopic", "KeyFormat", "LogLevel", "Partitioner", "Relation", "RowPolicy", "WriterConfig"]
 
 MAX_DEFAULT_WORKERS: Final = 8  # one caller reads and deals a few million rows/s: more workers than this would wait
 
@@ -21,6 +21,7 @@ KeyFormat = Literal["json", "string", "bytes", "avro", "big_endian"]
 Partitioner = Literal[
     "consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random", "random"
 ]  # fmt: skip
+RowPolicy = Literal["fail", "skip", "dead_letter"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -56,6 +57,10 @@ class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     delivery_timeout_secs: Annotated[float, msgspec.Meta(ge=0, le=2147483)] = 300.0
     worker_timeout_secs: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     max_restarts_per_min: Count = 20
+    # rows that cannot go
+    on_bad_row: RowPolicy = "fail"
+    on_oversize: RowPolicy = "fail"
+    dead_letter: str | None = None
     # topics and logins
     create_topic: CreateTopic | None = None
     region: str | None = None
