@@ -20,7 +20,7 @@ from core cimport (
     Array, ArrowArray, ArrowSchema, CChangeReader, CConsolidator, CFieldReader, CFormat, CSource, ChangeColumns, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
     CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
     EventPart, EventText, Hole, JsonBinary, JsonFormatOptions, JsonKeyOptions, JsonNonFinite, JsonStamp, JsonStyle,
-    LeftOut, Pass, ProducerOptions, RowFailure,
+    CCutter, LeftOut, Pass, ProducerOptions, RowFailure,
     SelectOptions, Type, Verdict, add_changes, api, can_hash, collect, copy_block, copy_dictionary, find_flavor, finish_changes,
     import_array, json_refusal, list_dictionaries, load_, loaded, make_json, make_json_key, make_type,
     measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
@@ -647,9 +647,15 @@ cdef class Packer:
         options.max_payload = layout.max_payload
         options.skip_bad = layout.skip_bad
         options.skip_oversize = layout.skip_oversize
+        options.key_only = layout.key_only
         self.schema = schema
+        cdef shared_ptr[CCutter] cutter
+        if layout.truncate_columns:
+            cutter.reset(new CCutter(self.schema.type, layout.truncate_columns))
         self.packer.reset(
-            new CPacker(options, make_format(schema, layout.format), make_key(schema, layout.key), make_fields(schema, layout.fields))
+            new CPacker(
+                options, make_format(schema, layout.format), make_key(schema, layout.key), make_fields(schema, layout.fields), cutter
+            )
         )
 
     cdef Chunk open(self, uintptr_t arena, place, Array* block) except *:

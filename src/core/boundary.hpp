@@ -129,6 +129,7 @@ class Collector : public Sink {
   }
   void end_group() override {}
   void left_out(const LeftOut& row) override { left.push_back(row); }
+  void shortened(uint32_t) override {}
 
   std::vector<Kept> kept;
   std::vector<LeftOut> left;

@@ -175,6 +175,7 @@ cdef class Producer(_Interruptible):
                 r.null_keys,
                 (r.failure.row, r.failure.column.decode(errors="replace"), r.failure.text.decode(errors="replace")) if r.failed else None,
                 left_out_list(r.left_out),
+                r.shortened_rows,
             ))
         return found
 

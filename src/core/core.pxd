@@ -320,6 +320,11 @@ cdef extern from "consolidate.hpp" namespace "penstock" nogil:
         uint32_t failed_piece()
 
 
+cdef extern from "cut.hpp" namespace "penstock" nogil:
+    cdef cppclass CCutter "penstock::Cutter":
+        CCutter(const Type&, const vector[int]&) except +
+
+
 cdef extern from "pack.hpp" namespace "penstock" nogil:
     enum class Framing(uint8_t):
         lines
@@ -335,6 +340,7 @@ cdef extern from "pack.hpp" namespace "penstock" nogil:
         int64_t max_payload
         cbool skip_bad
         cbool skip_oversize
+        cbool key_only
     cdef cppclass CFieldReader "penstock::FieldReader":
         pass
     struct Chunk:
@@ -342,7 +348,7 @@ cdef extern from "pack.hpp" namespace "penstock" nogil:
     struct Extras:
         pass
     cdef cppclass CPacker "penstock::Packer":
-        CPacker(const PackOptions&, shared_ptr[CFormat], shared_ptr[CKeyEncoder], shared_ptr[CFieldReader]) except +
+        CPacker(const PackOptions&, shared_ptr[CFormat], shared_ptr[CKeyEncoder], shared_ptr[CFieldReader], shared_ptr[CCutter]) except +
 
 
 cdef extern from "fields.hpp" namespace "penstock" nogil:
@@ -441,6 +447,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         cbool failed
         RowFailure failure
         vector[LeftOut] left_out
+        int64_t shortened_rows
     cdef cppclass CProducer "penstock::Producer" (Client):
         CProducer(const ProducerOptions&, cbool (*)(void*) noexcept nogil, void*) except +
         int32_t partitions(const string&, int, int32_t&)

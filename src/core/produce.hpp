@@ -57,6 +57,7 @@ struct ChunkResult {
   bool failed = false;                   // the packer stopped at `failure`
   RowFailure failure{0, "", ""};
   std::vector<LeftOut> left_out;
+  int64_t shortened_rows = 0;
 };
 
 class Producer : public Client, public Sink {
@@ -98,6 +99,7 @@ class Producer : public Client, public Sink {
   void message(const Message& m) override;
   void end_group() override;
   void left_out(const LeftOut& row) override { now_->result.left_out.push_back(row); }
+  void shortened(uint32_t rows) override { now_->result.shortened_rows += rows; }
 
  private:
   struct Working;

@@ -33,8 +33,10 @@ RowFailure: TypeAlias = tuple[int, str, str]
 # else): rows that are not sent
 RowLeftOut: TypeAlias = tuple[int, int, str, str, bool]
 # (id given to produce, acknowledged by partition, refused by code, how many of the rows refused may be in the log, rows
-# with a null key, where encoding stopped, what was left out)
-ChunkResult: TypeAlias = tuple[int, list[PartitionAck], list[ErrorCount], int, int, RowFailure | None, list[RowLeftOut]]
+# with a null key, where encoding stopped, what was left out, rows sent without a value or cut)
+ChunkResult: TypeAlias = tuple[
+    int, list[PartitionAck], list[ErrorCount], int, int, RowFailure | None, list[RowLeftOut], int
+]
 # (partition or -1, key, value, headers without the static ones, timestamp in ms or 0, topic or "" for the usual one)
 Message: TypeAlias = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], int, str]
 # (group, key, value, headers, rows whose last event is in it, whether the last row goes on in the next message)

@@ -70,6 +70,7 @@ class Ledger:
     partitions by topic ("" for the writer's own) and number
     resent     rows that were dealt once more, because a worker died with them; those of an earlier life may arrive too
     bad        rows that could not be encoded and were left out; oversize: that were too large
+    shortened  rows that were sent without a value, or cut, because they were too large
     held       of those the ones that wait in the caller: of a batch with an index, or in the output buffer
     dealt_rows per worker: rows that it has and the broker has not answered for, what dealing looks at
     """
@@ -82,6 +83,7 @@ class Ledger:
     skipped: int = 0
     bad: int = 0
     oversize: int = 0
+    shortened: int = 0
     resent: int = 0
     null_keys: int = 0
     unknown_offsets: int = 0
@@ -128,6 +130,7 @@ class Ledger:
         *,
         bad: int = 0,
         oversize: int = 0,
+        shortened: int = 0,
     ) -> None:
         """Count a chunk that is done; rows neither acknowledged nor left out have failed, or are unknown."""
         entry = self._forget(chunk)  # first: what is not known must not be counted
@@ -135,6 +138,7 @@ class Ledger:
         self.failed += entry.rows - acknowledged - unknown - bad - oversize
         self.bad += bad
         self.oversize += oversize
+        self.shortened += shortened
         self.unknown += unknown
         self.null_keys += null_keys
         for code, name, rows, messages, example in errors:

@@ -138,7 +138,8 @@ class PartialAck(msgspec.Struct, array_like=True, tag=3):
 class Ack(msgspec.Struct, array_like=True, tag=4):
     """The broker has answered for every message of the chunk that was sent.
 
-    unknown_rows  of the rows in errors those that may be in the log all the same: their answer was lost
+    unknown_rows    of the rows in errors those that may be in the log all the same: their answer was lost
+    shortened_rows  of the rows that were sent those without a value, or cut
     """
 
     chunk: int
@@ -147,6 +148,7 @@ class Ack(msgspec.Struct, array_like=True, tag=4):
     unknown_rows: int
     null_keys: int
     failure: RowFailure | None
+    shortened_rows: int = 0
 
 
 class Log(msgspec.Struct, array_like=True, tag=5):

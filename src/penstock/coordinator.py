@@ -325,7 +325,14 @@ class Coordinator:
             self._fail(error)
         # The ledger first: a Ctrl-C in between then costs nothing but a place in an arena that is about to go.
         self.ledger.acknowledge(
-            ack.chunk, ack.partitions, ack.errors, ack.null_keys, ack.unknown_rows, bad=bad, oversize=oversize
+            ack.chunk,
+            ack.partitions,
+            ack.errors,
+            ack.null_keys,
+            ack.unknown_rows,
+            bad=bad,
+            oversize=oversize,
+            shortened=ack.shortened_rows,
         )
         self._last_ack = time.monotonic()
         self._let_go(ack.chunk)
@@ -473,6 +480,7 @@ class Coordinator:
             skipped_rows=ledger.skipped,
             bad_rows=ledger.bad,
             oversize_rows=ledger.oversize,
+            shortened_rows=ledger.shortened,
             resent_rows=ledger.resent,
             restarts=self._restarts.total,
             null_keys=ledger.null_keys,

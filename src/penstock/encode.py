@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from penstock import _core
 from penstock.changes import Changes, find_changes, find_identity, find_index_columns
-from penstock.columns import find_column, find_connector_columns
+from penstock.columns import find_column, find_connector_columns, find_text
 from penstock.config import AvroFormat, JsonFormat
 from penstock.errors import ConfigError
 from penstock.fields import AllowedTopics, columns_left_out, find_fields
@@ -87,6 +87,10 @@ class Plan:
                 f'tombstone_column="{writer.tombstone_column}" needs a key: a null value without one deletes nothing; '
                 "give key, or leave it out"
             )
+        if writer.on_oversize == "key_only" and key is None:
+            raise ConfigError(
+                "on_oversize=key_only needs a key: a message without key and value says nothing; give key"
+            )
         self._refuse_key_beyond_index()
         skip_bad = writer.on_bad_row != "fail"
         self.layout = Layout(
@@ -97,7 +101,9 @@ class Plan:
             config.max_payload_bytes,
             fields,
             skip_bad=skip_bad,
-            skip_oversize=writer.on_oversize != "fail",
+            skip_oversize=writer.on_oversize in {"skip", "dead_letter"},
+            key_only=writer.on_oversize == "key_only",
+            truncate_columns=tuple(find_text(schema, column, "truncate_columns") for column in writer.truncate_columns),
         )
         # With an index the changes of one key go to one partition, in the order of their batches, key or no key.
         self.hashed = key or self.placement.hashed or (JsonKey(self.index) if self.index else None)

@@ -131,10 +131,13 @@ def _telling(left_out: list[_core.RowLeftOut]) -> Iterator[None]:
     try:
         yield
     finally:
-        for large, what in ((False, "cannot be encoded (on_bad_row)"), (True, "are too large (on_oversize)")):
+        for large, one, many in (
+            (False, "row that cannot be encoded (on_bad_row)", "rows that cannot be encoded (on_bad_row)"),
+            (True, "row that is too large (on_oversize)", "rows that are too large (on_oversize)"),
+        ):
             count = sum(rows for _, rows, _, _, oversize in left_out if oversize is large)
             if count:
-                _log.warning("left out: %d %s that %s", count, "row" if count == 1 else "rows", what)
+                _log.warning("left out: %d %s", count, one if count == 1 else many)
 
 
 def _batches(source: Source, planner: Planner, config: Config) -> Iterator[Iterable[tuple[Plan, Rows]]]:

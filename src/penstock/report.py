@@ -62,6 +62,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
                        output buffer has merged with others
     bad_rows           rows left out because they cannot be encoded, as on_bad_row says; oversize_rows because they
                        are too large, as on_oversize says
+    shortened_rows     rows sent without a value, or cut, because they are too large (on_oversize key_only, truncate)
     resent_rows        rows sent once more, because a worker died with them; each counts once in `rows`, and some may be
                        in the topic twice
     restarts           workers that were replaced
@@ -85,6 +86,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     skipped_rows: int = 0
     bad_rows: int = 0
     oversize_rows: int = 0
+    shortened_rows: int = 0
     resent_rows: int = 0
     restarts: int = 0
     null_keys: int = 0
@@ -172,6 +174,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             (self.skipped_rows, "skipped: {} of weight 0 or merged away"),
             (self.bad_rows, "LEFT OUT: {} that cannot be encoded"),
             (self.oversize_rows, "LEFT OUT: {} too large for a message"),
+            (self.shortened_rows, "SHORTENED: {} too large for a message"),
         )
         lines += [text.format(f"{count:,} {_rows(count)}") for count, text in told if count]
         if self.restarts:

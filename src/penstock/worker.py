@@ -110,7 +110,7 @@ class Work:
         """
         found = self.producer.poll(timeout_ms)
         fatal = self.producer.fatal()
-        for chunk, partitions, errors, unknown_rows, null_keys, failure, left_out in found:
+        for chunk, partitions, errors, unknown_rows, null_keys, failure, left_out, shortened in found:
             if fatal is not None and errors:
                 continue
             shown = [
@@ -122,7 +122,7 @@ class Work:
             while len(rest) > _PARTITIONS_PER_PACKET:
                 yield control.PartialAck(chunk, rest[:_PARTITIONS_PER_PACKET])
                 rest = rest[_PARTITIONS_PER_PACKET:]
-            yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure)
+            yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure, shortened)
         yield from self._log()
         if fatal is not None and not self._failing:
             self._failing = True

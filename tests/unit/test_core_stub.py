@@ -213,7 +213,7 @@ def test_layouts_are_those_of_the_control_messages():
     assert (partitions, errors, failure) == ("list[PartitionAck]", "list[ErrorCount]", "RowFailure | None")
     assert get_args(ALIASES["ChunkResult"])[1:] == (
         list[control.PartitionAck], list[control.ErrorCount], int, int, control.RowFailure | None,
-        list[control.RowLeftOut],
+        list[control.RowLeftOut], int,
     )  # fmt: skip
 
 
@@ -286,7 +286,7 @@ def test_results_are_laid_out_as_told(batch, mock, producer):
     acked = one_result(producer)
     check(acked, ALIASES["ChunkResult"])
     size = pack.measure(arena, place)[2]
-    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0)], [], 0, 0, None, [])
+    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0)], [], 0, 0, None, [], 0)
 
     mock.push_request_errors(0, [29, 29])  # TOPIC_AUTHORIZATION_FAILED; its two messages may travel apart
     producer.produce(8, pack, arena, place)
@@ -307,7 +307,11 @@ def test_results_are_laid_out_as_told(batch, mock, producer):
     left_out = one_result(producer)
     check(left_out, ALIASES["ChunkResult"])
     assert left_out[:6] == (10, [("", 0, 0, 0, 0, -1, -1, 0)], [], 0, 0, None)
-    assert [(row, rows, oversize) for row, rows, _, _, oversize in left_out[6]] == [(2, 1, True), (0, 1, True)]
+    assert [(row, rows, oversize) for row, rows, _, _, oversize in left_out[6]] == [
+        (0, 1, True),
+        (1, 1, True),
+        (2, 1, True),
+    ]
     assert memory
 
     assert producer.outstanding == 0

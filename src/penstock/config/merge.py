@@ -60,6 +60,7 @@ _READERS: Final[dict[str, Callable[[Given], Any]]] = {
     "key": read_columns,
     "partition_by": read_columns,
     "header_columns": read_columns,
+    "truncate_columns": read_columns,
     "topics": read_topics,
     "memory_bytes": read_size,
     "relation": read_relation,

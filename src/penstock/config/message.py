@@ -37,14 +37,7 @@ def check_message(form: Any, writer: WriterConfig, given: Mapping[str, Given]) -
         )
     _check_key(form, name, writer)
     _check_topics(writer, given)
-    kept = [setting for setting in _POLICIES if getattr(writer, setting) == "dead_letter"]
-    if kept and writer.dead_letter is None:
-        raise ConfigError(f"{kept[0]}=dead_letter needs dead_letter, the file to keep the rows in; give its path")
-    if writer.dead_letter is not None and not kept:
-        raise ConfigError(
-            f"dead_letter={shown(writer.dead_letter)} has no effect without on_bad_row=dead_letter or "
-            "on_oversize=dead_letter; give one of them, or leave it out"
-        )
+    _check_policies(writer)
 
 
 def _check_key(form: Any, name: str, writer: WriterConfig) -> None:  # noqa: ANN401 - any format
@@ -93,4 +86,25 @@ def _check_topics(writer: WriterConfig, given: Mapping[str, Given]) -> None:
         raise ConfigError(
             f"{given['topic'].where}={shown(topic)} is not among topics, all that topic_column={shown(column)} may "
             "hold; add it there, or leave topic out"
+        )
+
+
+def _check_policies(writer: WriterConfig) -> None:
+    """Refuse a policy for rows that cannot go without what it needs, and what no policy needs."""
+    kept = [setting for setting in _POLICIES if getattr(writer, setting) == "dead_letter"]
+    if kept and writer.dead_letter is None:
+        raise ConfigError(f"{kept[0]}=dead_letter needs dead_letter, the file to keep the rows in; give its path")
+    if writer.dead_letter is not None and not kept:
+        raise ConfigError(
+            f"dead_letter={shown(writer.dead_letter)} has no effect without on_bad_row=dead_letter or "
+            "on_oversize=dead_letter; give one of them, or leave it out"
+        )
+    if writer.on_oversize == "truncate" and not writer.truncate_columns:
+        raise ConfigError("on_oversize=truncate needs truncate_columns: which columns may be cut; name them")
+    if writer.on_oversize != "truncate" and writer.truncate_columns:
+        raise ConfigError("truncate_columns has no effect without on_oversize=truncate; give it, or leave them out")
+    if writer.on_oversize == "truncate" and writer.before_column is not None:
+        raise ConfigError(
+            "on_oversize=truncate and before_column exclude each other: the columns are in its struct; choose another "
+            "policy"
         )

@@ -11,6 +11,7 @@ from penstock.errors import ConfigError
 
 __all__ = ["check_scope"]
 
+_BY_ROW = ("json", "csv", "avro", "protobuf")
 _NOT_PYTHON = ("json", "csv", "avro", "protobuf", "parquet", "arrow")
 _JSON, _DEBEZIUM, _CSV, _AVRO, _REGISTRY = ("json",), ("json", "avro"), ("csv",), ("avro",), ("avro", "protobuf")
 _FORMATS: Final = {
@@ -34,6 +35,7 @@ _FORMATS: Final = {
     "avro_defaults": _AVRO,
     "on_bad_row": _NOT_PYTHON,
     "on_oversize": _NOT_PYTHON,
+    "truncate_columns": _BY_ROW,
     "auto_register": _REGISTRY,
     "check_compatibility": _REGISTRY,
 }
