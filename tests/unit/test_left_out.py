@@ -7,8 +7,7 @@ import errno
 import json
 import math
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +22,9 @@ from penstock import _core
 from penstock.errors import ConfigError, EncodeError
 from penstock.formats.columnar import plain_field
 from readback import read_topic
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LONG = 1200
 LIMIT = 64 + 200  # message.max.bytes of a payload of 200 bytes
