@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -360,3 +361,26 @@ def test_any_rows_are_given_back(batches: list[pa.RecordBatch], data: st.DataObj
     assert pa.ipc.open_stream(
         plain.serialize().to_pybytes() + found.serialize().to_pybytes()
     ).read_all().num_rows == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"on_bad_row": "dead_letter"}, "on_bad_row=dead_letter needs dead_letter, the file"),
+        ({"dead_letter": "f"}, 'dead_letter="f" has no effect without on_bad_row=dead_letter or'),
+        ({"dead_letter": "f", "on_bad_row": "skip"}, "has no effect without"),
+        ({"on_bad_row": "key_only"}, "on_bad_row"),
+        ({"on_oversize": "truncate"}, "on_oversize=truncate needs truncate_columns"),
+        ({"truncate_columns": "s"}, "truncate_columns has no effect without on_oversize=truncate"),
+        ({"truncate_columns": "i", "on_oversize": "truncate"}, 'truncate_columns: column "i" is int64'),
+        (
+            {"on_oversize": "skip", "format": {"name": "python", "config": {"encoder": "json:dumps"}}},
+            "found format python",
+        ),
+        ({"on_oversize": "truncate", "truncate_columns": "s", "format": "arrow"}, "found format arrow"),
+    ],
+)
+def test_settings_that_make_no_sense(given: dict[str, Any], said: str) -> None:
+    """A policy without what it needs, and what no policy needs, are refused before anything is opened."""
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        penstock.preview(table(BAD), **given)
