@@ -11,6 +11,7 @@ import dataclasses
 import fcntl
 import logging
 import os
+import stat
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -68,6 +69,7 @@ class DeadLetters:
         self._schema: pa.Schema | None = None
         self._cores: dict[int, tuple[_core.Schema, pa.Schema]] = {}
         try:
+            self._ours = not os.path.lexists(path)  # then it may go again
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise ConfigError(f"dead_letter: {path} cannot be opened: {error.strerror}") from error
@@ -79,6 +81,8 @@ class DeadLetters:
 
     def _look(self) -> int:
         """Return where the last complete batch ends, and note the schema."""
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            raise ConfigError(f"dead_letter: {self._path} is no ordinary file; give another path")
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -167,10 +171,10 @@ class DeadLetters:
         return pa.RecordBatch.from_arrays([*columns, *added], schema=schema)
 
     def close(self) -> None:
-        """Let the file go, and leave none without a row."""
+        """Let the file go; one that was made here and has no row is taken away."""
         if self._fd < 0:
             return
-        if self._end == 0:
+        if self._end == 0 and self._ours:
             with contextlib.suppress(OSError):
                 Path(self._path).unlink()
         os.close(self._fd)

@@ -319,6 +319,14 @@ def test_files_that_will_not_do(mock: _core.MockCluster, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="is no dead-letter file"):
         penstock.write(table(BAD), **keeping(mock, path))
     assert path.read_text() == "mine"
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(ConfigError, match="is no ordinary file"):
+        penstock.write(table(BAD), **keeping(mock, fifo))
+    assert fifo.exists()
+    path.write_text("")
+    penstock.write(table(BAD[:1]), **keeping(mock, path))  # nothing to keep
+    assert path.read_bytes() == b""
     with pytest.raises(ConfigError, match="cannot be opened: No such file"):
         penstock.write(table(BAD), **keeping(mock, tmp_path / "none" / "dead.arrows"))
     path.unlink()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from penstock.config.connector import Given
     from penstock.config.settings import WriterConfig
 
-__all__ = ["check_message"]
+__all__ = ["check_message", "check_policies"]
 
 # Each of these makes every row a message of its own.
 _PER_ROW: Final = ("key", "headers_column", "header_columns", "timestamp_column", "topic_column", "tombstone_column")
@@ -37,7 +37,6 @@ def check_message(form: Any, writer: WriterConfig, given: Mapping[str, Given]) -
         )
     _check_key(form, name, writer)
     _check_topics(writer, given)
-    _check_policies(writer)
 
 
 def _check_key(form: Any, name: str, writer: WriterConfig) -> None:  # noqa: ANN401 - any format
@@ -89,7 +88,7 @@ def _check_topics(writer: WriterConfig, given: Mapping[str, Given]) -> None:
         )
 
 
-def _check_policies(writer: WriterConfig) -> None:
+def check_policies(writer: WriterConfig) -> None:
     """Refuse a policy for rows that cannot go without what it needs, and what no policy needs."""
     kept = [setting for setting in _POLICIES if getattr(writer, setting) == "dead_letter"]
     if kept and writer.dead_letter is None:
