@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import penstock
 import physical
 import strategies
-from penstock import _core
+from penstock import _core, control
 from penstock.errors import ConfigError, EncodeError
 from penstock.formats.columnar import plain_field
 from readback import read_topic
@@ -392,3 +392,28 @@ def test_settings_that_make_no_sense(given: dict[str, Any], said: str) -> None:
     """A policy without what it needs, and what no policy needs, are refused before anything is opened."""
     with pytest.raises(ConfigError, match=re.escape(said)):
         penstock.preview(table(BAD), **given)
+
+
+def test_held_rows(mock: _core.MockCluster, tmp_path: Path) -> None:
+    """With an output buffer bad rows are named by the batches that they came with; with an index as well."""
+    path = tmp_path / "dead.arrows"
+    columns = [("i", pa.int64()), ("s", pa.string())]
+    batches = [
+        pa.RecordBatch.from_arrays([pa.array([n, n + 10]), text([b"a", value])], schema=pa.schema(columns))
+        for n, value in enumerate([b"\xff", b"b", b"\xfe"])
+    ]
+    buffered = {"enable_output_buffer": True, "max_output_buffer_size_records": 100}
+    indexed = {"index": "by_i", "relation": {"indexes": {"by_i": ["i"]}}}
+    for held in (buffered, indexed):
+        report = penstock.write(batches, **keeping(mock, path, **held))
+        assert (report.rows, report.bad_rows) == (4, 2)
+        kept = letters(path)
+        places = zip(*(kept[name].to_pylist() for name in ("i", "penstock_source", "penstock_row")), strict=True)
+        assert list(places) == [(10, "batch 0", 1), (12, "batch 2", 1)]
+        path.unlink()
+
+
+def test_what_is_told_of_a_row_is_redacted() -> None:
+    """A secret that an encoder's text repeats is taken out before anybody sees it."""
+    told = control.redacted(control.LeftOut(1, [(0, 1, "c", "it is hush", False)]), lambda t: t.replace("hush", "***"))
+    assert told == control.LeftOut(1, [(0, 1, "c", "it is ***", False)])
