@@ -190,7 +190,10 @@ def encode_batches(shape: data.Shape, form: str | dict[str, Any]) -> Callable[[]
     def run() -> Pass:
         rows = size = 0
         for place in places:
-            for _, key, value, _, ended, _ in encoder.messages(loaded.arena, place):
+            for message in encoder.messages(loaded.arena, place):
+                if len(message) == 5:  # noqa: PLR2004 - a row that was left out
+                    continue
+                _, key, value, _, ended, _ = message
                 rows += ended
                 size += len(key or b"") + len(value or b"")
         if rows != ROWS:

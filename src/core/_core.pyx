@@ -21,7 +21,7 @@ from core cimport (
     Array, ArrowArray, ArrowSchema, CChangeReader, CConsolidator, CFieldReader, CFormat, CSource, ChangeColumns, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
     CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
     EventPart, EventText, Hole, JsonBinary, JsonFormatOptions, JsonKeyOptions, JsonNonFinite, JsonStamp, JsonStyle,
-    Pass, ProducerOptions, RowFailure,
+    CCutter, LeftOut, Pass, ProducerOptions, RowFailure,
     SelectOptions, Type, Verdict, add_changes, api, can_hash, collect, copy_block, copy_dictionary, find_flavor, finish_changes,
     import_array, json_refusal, list_dictionaries, load_, loaded, make_json, make_json_key, make_type,
     measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
@@ -29,7 +29,7 @@ from core cimport (
 from core cimport FieldsOptions, MessageFields, Role, make_big_endian_key, make_raw_key, suits_
 from core cimport Broker, CAdmin, Client, ClientError, Options, Outcome, TopicConfig, TopicDescription
 from core cimport CXxh64, Run, find_hashes, message_hash, sort_numbers
-from core cimport Bytes, CExporter, Exported, ExportLayout, Extras, add_header, delete_bit, export_events, row_mask
+from core cimport Bytes, CExporter, Exported, ExportLayout, Extras, add_header, delete_bit, export_events, export_rows, row_mask
 
 import os
 
@@ -426,6 +426,20 @@ cdef object row_error(RowFailure& failure):
     return RowError(failure.row, failure.column.decode(errors="replace"), failure.text.decode(errors="replace"))
 
 
+cdef list left_out_list(const vector[LeftOut]& rows):
+    cdef size_t k
+    return [
+        (
+            rows[k].failure.row,
+            rows[k].rows,
+            rows[k].failure.column.decode(errors="replace"),
+            rows[k].failure.text.decode(errors="replace"),
+            rows[k].failure.oversize,
+        )
+        for k in range(rows.size())
+    ]
+
+
 cdef class Selection:
     cdef CSelection selection
     cdef readonly int workers
@@ -437,6 +451,10 @@ cdef class Selection:
     @property
     def skipped(self):
         return self.selection.skipped
+
+    @property
+    def left_out(self):
+        return left_out_list(self.selection.left_out)
 
     @property
     def nbytes(self):
@@ -513,11 +531,13 @@ cdef class Selector:
     cdef object topics
     cdef int topic_column
     cdef str no_deletes
+    cdef cbool skip_bad
 
     def __init__(
         self, Schema schema, *, str change, int change_column, key, int partition_column, str partitioner, int partitions, int workers,
         int topic_column=-1, topics=None,
         int after_column=-1, cbool pair_updates=False, uint64_t most_copies=1000000, str no_deletes="",
+        cbool skip_bad=False,
     ):
         cdef SelectOptions options
         options.change = change_mode(change)
@@ -530,6 +550,7 @@ cdef class Selector:
         options.partitioner = <Partitioner> <uint8_t> _PARTITIONERS[partitioner]
         options.partitions = partitions
         options.workers = workers
+        options.skip_bad = self.skip_bad = skip_bad
         self.schema = schema
         self.workers = max(workers, 1)
         self.topics = topics
@@ -557,9 +578,12 @@ cdef class Selector:
                 break
             for row, name in result.selection.new_topics:
                 why = self.topics(name.decode(errors="replace"))
-                if why:
+                if not why:
+                    self.selector.get().allow_topic(name)
+                elif self.skip_bad:
+                    self.selector.get().refuse_topic(name, why.encode())
+                else:
                     raise RowError(row, self.schema.type.children[self.topic_column].name.decode(), why)
-                self.selector.get().allow_topic(name)
         if self.no_deletes:
             for entry in result.selection.entries:
                 if entry & delete_bit:
@@ -662,9 +686,17 @@ cdef class Packer:
         options.tombstones = packing.tombstones
         options.prologue = packing.prologue
         options.max_payload = layout.max_payload
+        options.skip_bad = layout.skip_bad
+        options.skip_oversize = layout.skip_oversize
+        options.key_only = layout.key_only
         self.schema = schema
+        cdef shared_ptr[CCutter] cutter
+        if layout.truncate_columns:
+            cutter.reset(new CCutter(self.schema.type, layout.truncate_columns))
         self.packer.reset(
-            new CPacker(options, make_format(schema, layout.format), make_key(schema, layout.key), make_fields(schema, layout.fields))
+            new CPacker(
+                options, make_format(schema, layout.format), make_key(schema, layout.key), make_fields(schema, layout.fields), cutter
+            )
         )
 
     cdef Chunk open(self, uintptr_t arena, place, Array* block) except *:
@@ -672,7 +704,7 @@ cdef class Packer:
         p.block, p.first_row, p.entries, p.repeats, p.groups, p.n_groups, p.sequence = place
         return open_chunk(self.schema.type, <const uint8_t*> arena, p, block[0])
 
-    def collect(self, uintptr_t arena, place):
+    def collect(self, uintptr_t arena, place, left_out):
         """The chunk's messages. Raises RowError with those before it as `messages`."""
         cdef Array block
         cdef Chunk chunk = self.open(arena, place, &block)
@@ -696,6 +728,7 @@ cdef class Packer:
                 kept.timestamp,
                 kept.topic.decode(),
             ))
+        left_out.extend(left_out_list(collector.get().left))
         if not ok:
             error = row_error(failure)
             error.messages = messages
@@ -722,6 +755,25 @@ cdef void release_array(object capsule) noexcept:
     if array.release != NULL:  # nobody took it over
         array.release(array)
     free(array)
+
+
+cdef object rows_of_array(Schema schema, const Array& block, rows):
+    cdef ArrowArray* array = <ArrowArray*> malloc(sizeof(ArrowArray))
+    cdef vector[int64_t] which = rows
+    array.release = NULL
+    capsule = PyCapsule_New(array, "arrow_array", release_array)
+    with nogil:
+        export_rows(schema.type, block, which, array)
+    return capsule
+
+
+def rows_of_piece(Piece piece, rows):
+    return rows_of_array(piece.schema, piece.array, rows)
+
+
+def rows_of_block(Schema schema, uintptr_t arena, int64_t position, rows):
+    cdef Array block = open_block(schema.type, <const uint8_t*> arena, position)
+    return rows_of_array(schema, block, rows)
 
 
 cdef class Exporter:

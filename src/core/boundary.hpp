@@ -128,8 +128,11 @@ class Collector : public Sink {
     }
   }
   void end_group() override {}
+  void left_out(const LeftOut& row) override { left.push_back(row); }
+  void shortened(uint32_t) override {}
 
   std::vector<Kept> kept;
+  std::vector<LeftOut> left;
   int64_t messages = 0;
   int64_t rows = 0;
   int64_t bytes = 0;

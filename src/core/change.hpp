@@ -13,6 +13,13 @@ struct RowFailure {
   int64_t row;
   std::string column;
   std::string text;
+  bool oversize = false;  // it has a form, but one that is too large for a message
+};
+
+// A row that is left out because of it, `failure.row`, with the rows just before it that go with it: `rows` in all.
+struct LeftOut {
+  RowFailure failure;
+  uint32_t rows;
 };
 
 // before and after: -U and +U, the two halves of an update; update: a row that replaces whatever its key had.

@@ -107,10 +107,18 @@ cdef class Producer(_Interruptible):
         cdef cbool open_
         cdef Extras extras
         cdef Extras none
+        cdef LeftOut left
         self.interruption = None
         producer.begin_chunk(id, <const Group*> (arena + <int64_t> place[4]), place[5])
         try:
-            for group, key_, value_, headers, rows, open_ in messages:
+            for message in messages:
+                if len(message) == 5:
+                    left.failure.row, left.rows, column, text, left.failure.oversize = message
+                    left.failure.column = column.encode()
+                    left.failure.text = text.encode()
+                    producer.left_out(left)
+                    continue
+                group, key_, value_, headers, rows, open_ = message
                 key = bytes_of(key_)
                 value = bytes_of(value_)
                 extras = none
@@ -165,6 +173,8 @@ cdef class Producer(_Interruptible):
                 r.unknown_rows,
                 r.null_keys,
                 (r.failure.row, r.failure.column.decode(errors="replace"), r.failure.text.decode(errors="replace")) if r.failed else None,
+                left_out_list(r.left_out),
+                r.shortened_rows,
             ))
         return found
 

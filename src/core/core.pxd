@@ -248,6 +248,10 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         int64_t row
         string column
         string text
+        cbool oversize
+    struct LeftOut:
+        RowFailure failure
+        uint32_t rows
     enum class ChangeMode(uint8_t):
         inserts
         op
@@ -268,6 +272,7 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         Partitioner partitioner
         int32_t partitions
         int32_t workers
+        cbool skip_bad
     struct CSelection "penstock::Selection":
         cbool all_in_order
         vector[uint32_t] entries
@@ -275,6 +280,7 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
         vector[Group] groups
         int64_t rows
         int64_t skipped
+        vector[LeftOut] left_out
         vector[pair[int64_t, string]] new_topics
     struct Verdict:
         uint32_t row
@@ -285,6 +291,7 @@ cdef extern from "select.hpp" namespace "penstock" nogil:
     cdef cppclass CSelector "penstock::Selector":
         CSelector(const Type&, const SelectOptions&, shared_ptr[CKeyEncoder]) except +
         void allow_topic(const string&)
+        void refuse_topic(const string&, const string&)
         cbool is_pair(const Array&, int64_t)
         cbool is_before(const Array&, int64_t)
     uint32_t rows_of(uint32_t)
@@ -313,6 +320,11 @@ cdef extern from "consolidate.hpp" namespace "penstock" nogil:
         uint32_t failed_piece()
 
 
+cdef extern from "cut.hpp" namespace "penstock" nogil:
+    cdef cppclass CCutter "penstock::Cutter":
+        CCutter(const Type&, const vector[int]&) except +
+
+
 cdef extern from "pack.hpp" namespace "penstock" nogil:
     enum class Framing(uint8_t):
         lines
@@ -326,6 +338,9 @@ cdef extern from "pack.hpp" namespace "penstock" nogil:
         cbool tombstones
         string prologue
         int64_t max_payload
+        cbool skip_bad
+        cbool skip_oversize
+        cbool key_only
     cdef cppclass CFieldReader "penstock::FieldReader":
         pass
     struct Chunk:
@@ -333,7 +348,7 @@ cdef extern from "pack.hpp" namespace "penstock" nogil:
     struct Extras:
         pass
     cdef cppclass CPacker "penstock::Packer":
-        CPacker(const PackOptions&, shared_ptr[CFormat], shared_ptr[CKeyEncoder], shared_ptr[CFieldReader]) except +
+        CPacker(const PackOptions&, shared_ptr[CFormat], shared_ptr[CKeyEncoder], shared_ptr[CFieldReader], shared_ptr[CCutter]) except +
 
 
 cdef extern from "fields.hpp" namespace "penstock" nogil:
@@ -454,6 +469,8 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         int64_t null_keys
         cbool failed
         RowFailure failure
+        vector[LeftOut] left_out
+        int64_t shortened_rows
     cdef cppclass CProducer "penstock::Producer" (Client):
         CProducer(const ProducerOptions&, cbool (*)(void*) noexcept nogil, void*) except +
         int32_t partitions(const string&, int, int32_t&)
@@ -462,6 +479,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         void add_message(size_t, const Bytes&, const Bytes&, const Extras&, uint32_t, cbool) except +
         void end_chunk(const RowFailure*) except +
         void drop_chunk()
+        void left_out(const LeftOut&) except +
         vector[unique_ptr[ChunkResult]] take_results()
         int event_fd()
         void purge()
@@ -496,6 +514,7 @@ cdef extern from "boundary.hpp" namespace "penstock" nogil:
     cdef cppclass Collector:
         Collector(cbool)
         vector[Kept] kept
+        vector[LeftOut] left
         int64_t messages
         int64_t rows
         int64_t bytes
@@ -518,6 +537,7 @@ cdef extern from "export.hpp" namespace "penstock" nogil:
         uint64_t events(size_t)
         Event event(size_t, uint64_t)
         pair[uint32_t, cbool] rows_ended(size_t, uint64_t, uint64_t)
+    void export_rows(const Type&, const Array&, const vector[int64_t]&, ArrowArray*) except +
     void add_header(Extras&, const char*, size_t, const Bytes&)
     Exported export_events(const CExporter&, size_t, uint64_t, uint64_t, ArrowArray*, RowFailure&) except +
 

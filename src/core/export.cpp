@@ -92,7 +92,7 @@ void gather_fixed(uint8_t* to, const Array& a, const Rows& rows) {
 
 class Builder {
  public:
-  explicit Builder(ExportLayout layout) : table_(layout == ExportLayout::table) {}
+  explicit Builder(ExportLayout layout) : table_(layout == ExportLayout::table), as_is_(layout == ExportLayout::as_is) {}
 
   void array(const Type& type, const Array& a, const Rows& rows, ArrowArray* out) {
     if (type.dictionary) return of_dictionary(type, a, rows, out);
@@ -166,7 +166,7 @@ class Builder {
       if (r >= 0 && !a.is_null(r)) {
         index = integer_at(type.kind, a, r);
         if (index < 0 || index >= a.dictionary->length) {
-          throw EncodeFailure(type.name, "dictionary index " + std::to_string(index) + " is outside the dictionary of " +
+          if (as_is_) index = -1; else throw EncodeFailure(type.name, "dictionary index " + std::to_string(index) + " is outside the dictionary of " +
                                              std::to_string(a.dictionary->length) + " values");
         }
       }
@@ -279,14 +279,14 @@ class Builder {
   }
 
   template <typename Offset>
-  static void strings(const Type& type, const Array& a, const Rows& rows, Holder& holder) {
+  void strings(const Type& type, const Array& a, const Rows& rows, Holder& holder) const {
     const bool same_offsets = type.kind != Kind::fixed_binary && type.width == static_cast<int32_t>(sizeof(Offset));
     const bool in_place = rows.at == nullptr && same_offsets && rows.count > 0;
     const auto value = [&](int64_t k) {
       const int64_t r = rows[k];
       return r < 0 || a.is_null(r) ? Bytes{nullptr, 0} : bytes_at(type, a, r);
     };
-    if (type.is_string()) {
+    if (type.is_string() && !as_is_) {
       for (int64_t k = 0; k < rows.count; ++k) {
         const Bytes b = value(k);
         if (!valid_utf8(b.data, static_cast<size_t>(b.size))) {
@@ -388,6 +388,7 @@ class Builder {
   }
 
   bool table_;
+  bool as_is_;
 };
 
 // Which of the rows it is that cannot be exported.
@@ -407,6 +408,15 @@ class Builder {
 }
 
 }  // namespace
+
+void export_rows(const Type& schema, const Array& block, const std::vector<int64_t>& rows, ArrowArray* out) {
+  Builder builder(ExportLayout::as_is);
+  const Rows which = selected(rows);
+  Holder& holder = begin(out, which.count, schema.children.size());
+  holder.buffers.push_back(nullptr);
+  finish(out, holder);
+  for (size_t c = 0; c < schema.children.size(); ++c) builder.array(schema.children[c], block.children[c], which, holder.pointers[c]);
+}
 
 void Exporter::open(const uint8_t* arena, const ChunkPlace& place) {
   chunk_ = open_chunk(schema_, arena, place, block_);

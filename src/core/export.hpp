@@ -27,7 +27,11 @@ struct ExportOverflow : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-enum class ExportLayout : uint8_t { plain, table };
+// as_is: plain, and what no reader would take is not refused: text of any bytes, and a null for an index outside of its dictionary.
+enum class ExportLayout : uint8_t { plain, table, as_is };
+
+// These rows of a block, or of a piece, gathered into memory of the array's own: a struct array of all columns, as_is.
+void export_rows(const Type& schema, const Array& block, const std::vector<int64_t>& rows, ArrowArray* out);
 
 // The rows of a chunk, group by group, as events: a row of weight n is n events in a row.
 class Exporter {

@@ -12,14 +12,17 @@ namespace {
 // What a slab is asked for at first: the sink may give more. See produce.cpp for the sizes it keeps.
 constexpr size_t first_room = 4096;
 
+// Says why a row's message has no value.
+constexpr std::string_view error_header = "penstock.error";
+
 // What Kafka adds to a header: two lengths, at most 5 bytes each.
 constexpr size_t header_room = 10;
 
 }  // namespace
 
 Packer::Packer(const PackOptions& options, std::shared_ptr<Format> format, std::shared_ptr<KeyEncoder> key,
-               std::shared_ptr<FieldReader> fields)
-    : options_(options), format_(std::move(format)), key_(std::move(key)), fields_(std::move(fields)) {
+               std::shared_ptr<FieldReader> fields, std::shared_ptr<Cutter> cutter)
+    : options_(options), format_(std::move(format)), key_(std::move(key)), fields_(std::move(fields)), cutter_(std::move(cutter)) {
   out_.grow = grow;
   out_.packer = this;
   options_.records = std::max<int64_t>(options_.records, 1);
@@ -29,6 +32,7 @@ Packer::Packer(const PackOptions& options, std::shared_ptr<Format> format, std::
 void Packer::pack(const Chunk& chunk, Sink& sink) {
   sink_ = &sink;
   sequence_ = chunk.sequence;
+  block_ = chunk.block;
   // The slab goes back between chunks: the next one may be packed by another packer. A message that was not finished is forgotten.
   const auto let_go = [this] {
     if (slab_ != nullptr) {
@@ -95,10 +99,48 @@ void Packer::send(const uint8_t* end, size_t group, uint32_t rows, bool open) {
   start_ += m.value_size;
 }
 
-void Packer::too_large(int64_t row, size_t size) const {
-  throw RowFailure{row, "",
-                   "the message of this row alone needs " + std::to_string(size) + " bytes, message.max.bytes - 64 allows " +
-                       std::to_string(options_.max_payload) + "; raise message.max.bytes here and on the broker, or write fewer columns"};
+RowFailure Packer::too_large(int64_t row, size_t size) const {
+  return {row, "",
+          "the message of this row alone needs " + std::to_string(size) + " bytes, message.max.bytes - 64 allows " +
+              std::to_string(options_.max_payload) + "; raise message.max.bytes here and on the broker, or write fewer columns",
+          true};
+}
+
+// Cuts columns of a row that is too large to the greatest length with which `write`, which writes it anew and returns its size, stays
+// within the limit. Returns the size with which it is written in the end, which is `size` or more where cutting does not help.
+template <typename Write>
+size_t Packer::shorten(const Event& event, uint32_t rows, size_t size, size_t limit, const Write& write) {
+  if (cutter_ == nullptr || event.before >= 0) return size;
+  int64_t too_long = cutter_->open(*block_, event.row);
+  const auto written = [&](int64_t length) {
+    format_->open(cutter_->cut(length));
+    return write();
+  };
+  try {
+    int64_t fits = 0;
+    size = written(0);
+    if (size <= limit) {
+      while (too_long - fits > 1) {
+        const int64_t middle = fits + (too_long - fits) / 2;
+        if (written(middle) <= limit) fits = middle; else too_long = middle;
+      }
+      size = written(fits);
+      sink_->shortened(rows);
+    }
+  } catch (...) {
+    format_->open(*block_);
+    throw;
+  }
+  format_->open(*block_);
+  return size;
+}
+
+// Tells the sink of a row that is not sent, or throws. Of a row with copies none may be sent: where only a later one fails (its number
+// has more digits), the row cannot be left out any more.
+void Packer::leave_out(const RowFailure& failure, uint32_t entry, uint64_t copy, uint64_t copies) {
+  if (copy != 0 || !(failure.oversize ? options_.skip_oversize : options_.skip_bad)) throw failure;
+  sequence_ += copies - 1;
+  sink_->left_out({failure, rows_of(entry)});
 }
 
 void Packer::pack_group(const Chunk& chunk, size_t group) {
@@ -117,19 +159,35 @@ void Packer::pack_group(const Chunk& chunk, size_t group) {
       out_.need(Format::spare);
       if (events == 0) begin();
       const auto before = static_cast<size_t>(out_.p - start_);
-      if (array) *out_.p++ = events == 0 ? '[' : ',';
       event.sequence = sequence_++;
-      try {
+      const auto take_out = [&](const RowFailure& failure) {
+        leave_out(failure, entry, copy, copies);
+        out_.p = start_ + (events == 0 ? 0 : before);
+      };
+      // Behind the events before it, of which the message then has the size that is returned.
+      const auto write = [&] {
+        out_.p = start_ + before;
+        if (array) *out_.p++ = events == 0 ? '[' : ',';
         format_->value(out_, event);  // packed formats have no tombstones
+        if (!array) *out_.p++ = '\n';
+        return static_cast<size_t>(out_.p - start_) + (array ? 1 : 0);
+      };
+      size_t size = 0;
+      try {
+        size = write();
+        const size_t most = limit + before - prologue;  // with the events before it, where it alone takes all of a message
+        if (size > most) size = shorten(event, copy + 1 == copies ? rows_of(entry) : 0, size, most, write);
       } catch (const EncodeFailure& failure) {
-        throw RowFailure{event.row, failure.column, failure.what()};
+        take_out({event.row, failure.column, failure.what()});
+        break;
       }
-      if (!array) *out_.p++ = '\n';
-      const auto size = static_cast<size_t>(out_.p - start_) + (array ? 1 : 0);
       if (size > limit) {
         // The event is taken out again and begins the next message.
         const size_t alone = size - before + prologue;
-        if (events == 0 || alone > limit) too_large(event.row, alone);
+        if (events == 0 || alone > limit) {
+          take_out(too_large(event.row, alone));
+          break;
+        }
         out_.need(prologue + 1);
         uint8_t* const cut = start_ + before;
         const auto moved = static_cast<size_t>(out_.p - cut);
@@ -177,10 +235,18 @@ void Packer::pack_rows(const Chunk& chunk, size_t group) {
     }
     for (uint64_t copy = 0; copy < copies; ++copy) {
       event.sequence = sequence_++;
+      const auto take_out = [&](const RowFailure& failure) {
+        leave_out(failure, entry, copy, copies);
+        out_.p = start_;
+      };
       try {
         pack_row(event, group, copy + 1 == copies ? rows_of(entry) : 0, copies == 1);
       } catch (const EncodeFailure& failure) {
-        throw RowFailure{event.row, failure.column, failure.what()};
+        take_out({event.row, failure.column, failure.what()});
+        break;
+      } catch (const RowFailure& failure) {
+        take_out(failure);
+        break;
       }
     }
   }
@@ -198,29 +264,47 @@ void Packer::pack_row(const Event& event, size_t group, uint32_t rows, bool alon
   if (!op.empty()) extras_.headers.push_back({"op", reinterpret_cast<const uint8_t*>(op.data()), op.size()});
 
   bool has_value = false;
-  out_.need(Format::spare);
-  if (!extras_.tombstone) {
-    begin();
-    if (options_.framing == Framing::array) *out_.p++ = '[';
-    has_value = format_->value(out_, event);
-    if (!has_value) {
-      out_.p = start_;
-    } else if (options_.framing != Framing::bare) {
-      *out_.p++ = options_.framing == Framing::array ? ']' : '\n';
+  bool has_key = false;
+  size_t value_size = 0;
+  size_t key_size = 0;
+  const auto write = [&] {
+    out_.p = start_;
+    out_.need(Format::spare);
+    if (!extras_.tombstone) {
+      begin();
+      if (options_.framing == Framing::array) *out_.p++ = '[';
+      has_value = format_->value(out_, event);
+      if (!has_value) {
+        out_.p = start_;
+      } else if (options_.framing != Framing::bare) {
+        *out_.p++ = options_.framing == Framing::array ? ']' : '\n';
+      }
     }
+    value_size = static_cast<size_t>(out_.p - start_);
+    has_key = key_ != nullptr && key_->key(out_, event);
+    if (!has_key) out_.p = start_ + value_size;
+    key_size = static_cast<size_t>(out_.p - start_) - value_size;
+    size_t size = value_size + key_size;
+    for (const Header& h : extras_.headers) size += h.name.size() + h.size + header_room;
+    return size;
+  };
+  const auto limit = static_cast<size_t>(options_.max_payload);
+  size_t size = write();
+  if (size > limit) size = shorten(event, rows, size, limit, write);
+  if (size > limit) {
+    const RowFailure failure = too_large(event.row, size);
+    why_ = failure.text;
+    size = size - value_size + error_header.size() + why_.size() + header_room;
+    if (!options_.key_only || !has_key || size > limit) throw failure;
+    extras_.headers.push_back({error_header, reinterpret_cast<const uint8_t*>(why_.data()), why_.size()});
+    has_value = false;
+    sink_->shortened(rows);
   }
-  const auto value_size = static_cast<size_t>(out_.p - start_);
-  const bool has_key = key_ != nullptr && key_->key(out_, event);
-  if (!has_key) out_.p = start_ + value_size;
-  const auto key_size = static_cast<size_t>(out_.p - start_) - value_size;
-  size_t size = value_size + key_size;
-  for (const Header& h : extras_.headers) size += h.name.size() + h.size + header_room;
-  if (size > static_cast<size_t>(options_.max_payload)) too_large(event.row, size);
 
   const bool tombstone = options_.tombstones && event.change == Change::remove && has_value;
   Message m{};
   m.value = has_value ? start_ : nullptr;
-  m.value_size = value_size;
+  m.value_size = has_value ? value_size : 0;
   m.key = has_key ? start_ + value_size : nullptr;
   m.key_size = key_size;
   m.extras = &extras_;

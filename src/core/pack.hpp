@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cut.hpp"
 #include "format.hpp"
 #include "select.hpp"
 #include "text.hpp"
@@ -36,6 +37,9 @@ struct PackOptions {
   bool tombstones = false;       // after the message of a delete another one with its key and a null value
   std::string prologue;          // first bytes of every value
   int64_t max_payload = 999936;  // most bytes of a value; of key, value and its own headers together where a row is a message
+  bool skip_bad = false;         // a row that cannot be encoded is left out; else it ends the chunk
+  bool skip_oversize = false;    // likewise one whose message would be too large
+  bool key_only = false;         // of one that is too large the key is sent, without a value
 };
 
 // What one worker gets to do: a block in the arena and its share of the selection.
@@ -108,14 +112,18 @@ class Sink {
   virtual void park_slab(Slab* slab) = 0;     // at the end of a chunk: what is behind `used` may be taken by the next one
   virtual void message(const Message& m) = 0; // m.value stays where it is until the sink says otherwise
   virtual void end_group() = 0;
+  virtual void left_out(const LeftOut& row) = 0;  // nothing of it is sent
+  virtual void shortened(uint32_t rows) = 0;      // not all of it is sent: without a value, or cut
 };
 
 class Packer {
  public:
-  // `key`, `fields`: nullptr where messages have none.
-  Packer(const PackOptions& options, std::shared_ptr<Format> format, std::shared_ptr<KeyEncoder> key, std::shared_ptr<FieldReader> fields);
+  // `key`, `fields`: nullptr where messages have none. `cutter`: for rows that are too large; nullptr: they are not cut.
+  Packer(const PackOptions& options, std::shared_ptr<Format> format, std::shared_ptr<KeyEncoder> key, std::shared_ptr<FieldReader> fields,
+         std::shared_ptr<Cutter> cutter);
 
-  // Sends all messages of the chunk to the sink, in order. Throws RowFailure; messages before the failing one have been sent.
+  // Sends all messages of the chunk to the sink, in order. Throws RowFailure where the row is not to be left out; messages before the
+  // failing one have been sent.
   void pack(const Chunk& chunk, Sink& sink);
 
  private:
@@ -129,13 +137,19 @@ class Packer {
   void pack_rows(const Chunk& chunk, size_t group);
   void pack_row(const Event& event, size_t group, uint32_t rows, bool alone);
   void send(const uint8_t* end, size_t group, uint32_t rows, bool open);
-  [[noreturn]] void too_large(int64_t row, size_t size) const;
+  RowFailure too_large(int64_t row, size_t size) const;
+  template <typename Write>
+  size_t shorten(const Event& event, uint32_t rows, size_t size, size_t limit, const Write& write);
+  void leave_out(const RowFailure& failure, uint32_t entry, uint64_t copy, uint64_t copies);
 
   PackOptions options_;
   std::shared_ptr<Format> format_;
   std::shared_ptr<KeyEncoder> key_;
   std::shared_ptr<FieldReader> fields_;
+  std::shared_ptr<Cutter> cutter_;
+  const Array* block_ = nullptr;
   Extras extras_;
+  std::string why_;  // of a row without its value
   uint64_t sequence_ = 0;
   Sink* sink_ = nullptr;
   SlabOut out_;

@@ -59,6 +59,8 @@ struct ChunkResult {
   int64_t null_keys = 0;
   bool failed = false;                   // the packer stopped at `failure`
   RowFailure failure{0, "", ""};
+  std::vector<LeftOut> left_out;
+  int64_t shortened_rows = 0;
 };
 
 class Producer : public Client, public Sink {
@@ -99,6 +101,8 @@ class Producer : public Client, public Sink {
   void park_slab(Slab* slab) override;
   void message(const Message& m) override;
   void end_group() override;
+  void left_out(const LeftOut& row) override { now_->result.left_out.push_back(row); }
+  void shortened(uint32_t rows) override { now_->result.shortened_rows += rows; }
 
  private:
   struct Working;

@@ -31,6 +31,18 @@ void grow_vector(Out& out, size_t room) {
   out.end = self.target.data() + self.target.size();
 }
 
+// Leaving entries out: those that stay move up.
+void keep(size_t from, size_t to, Selection& out) {
+  if (from == to) return;
+  out.entries[to] = out.entries[from];
+  if (!out.repeats.empty()) out.repeats[to] = out.repeats[from];
+}
+
+void truncate(size_t count, Selection& out) {
+  out.entries.resize(count);
+  if (!out.repeats.empty()) out.repeats.resize(count);
+}
+
 }  // namespace
 
 Selector::Selector(const Type& schema, const SelectOptions& options, std::shared_ptr<KeyEncoder> key)
@@ -49,7 +61,7 @@ void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, i
       case ChangeMode::images: images(block, from, to, out); break;
       case ChangeMode::inserts:
         out.all_in_order = !placed;
-        out.rows = to - from;
+        out.rows += to - from;
         if (!placed) break;
         out.entries.resize(static_cast<size_t>(to - from));
         std::iota(out.entries.begin(), out.entries.end(), static_cast<uint32_t>(from));
@@ -70,6 +82,21 @@ void Selector::select(const Array& block, int64_t from, int64_t to, Pass pass, i
     to_partition = is_random(options_.partitioner, false, 0) ? sticky : partition_of(options_.partitioner, nullptr, 0, options_.partitions);
   }
   out.groups.push_back({to_partition, 0, static_cast<uint32_t>(out.all_in_order ? to - from : static_cast<int64_t>(out.entries.size()))});
+}
+
+// False: the row cannot be taken and is left out.
+template <typename Take>
+bool Selector::take(uint32_t entry, Selection& out, const Take& how) const {
+  try {
+    how();
+    return true;
+  } catch (const RowFailure& failure) {
+    if (!options_.skip_bad) throw;
+    out.left_out.push_back({failure, rows_of(entry)});
+    out.left_out.back().failure.row = entry & row_mask;
+    out.rows -= rows_of(entry);
+    return false;
+  }
 }
 
 bool Selector::says(const Array& block, int64_t i, Op op) const {
@@ -107,8 +134,13 @@ bool Selector::share_place(const Array& block, int64_t i, int64_t j) {
       throw RowFailure{row, e.column, e.what()};
     }
   };
-  const int64_t size = write(key_bytes_, i);
-  return size == write(other_bytes_, j) && (size <= 0 || std::memcmp(key_bytes_.data(), other_bytes_.data(), static_cast<size_t>(size)) == 0);
+  try {
+    const int64_t size = write(key_bytes_, i);
+    return size == write(other_bytes_, j) && (size <= 0 || std::memcmp(key_bytes_.data(), other_bytes_.data(), static_cast<size_t>(size)) == 0);
+  } catch (const RowFailure&) {
+    if (!options_.skip_bad) throw;
+    return false;  // each for itself, then: only the one without a key is left out
+  }
 }
 
 void Selector::ops(const Array& block, int64_t from, int64_t to, Selection& out) {
@@ -120,7 +152,11 @@ void Selector::ops(const Array& block, int64_t from, int64_t to, Selection& out)
   bool after_before = false;
   for (int64_t i = from; i < to; ++i) {
     const auto row = static_cast<uint32_t>(i);
-    const Op op = op_at(type, column, i);
+    Op op = Op::unknown;
+    if (!take(row, out, [&] { op = op_at(type, column, i); })) {
+      after_before = false;
+      continue;
+    }
     if (op == Op::after && after_before) {
       // Where the key changes, nothing takes the place of the old row: it is deleted, and a new one is inserted.
       if (share_place(block, i - 1, i)) entry[-1] = row | update_bit | pair_bit; else *entry++ = row;
@@ -132,7 +168,7 @@ void Selector::ops(const Array& block, int64_t from, int64_t to, Selection& out)
     after_before = options_.pair_updates && op == Op::before;
   }
   out.entries.resize(static_cast<size_t>(entry - out.entries.data()));
-  out.rows = to - from;
+  out.rows += to - from;
 }
 
 void Selector::images(const Array& block, int64_t from, int64_t to, Selection& out) {
@@ -141,13 +177,15 @@ void Selector::images(const Array& block, int64_t from, int64_t to, Selection& o
   for (int64_t i = from; i < to; ++i) {
     const bool was = !block.children[before].is_null(i);
     const bool is = !block.children[after].is_null(i);
-    if (!was && !is) {
+    const auto look = [&] {
+      if (was || is) return;
       throw RowFailure{i, schema_.children[after].name,
                        "both images are null, here and in \"" + schema_.children[before].name + "\"; an insert has the one after it, a delete the one before, an update both"};
-    }
+    };
+    if (!take(static_cast<uint32_t>(i), out, look)) continue;
     out.entries.push_back(static_cast<uint32_t>(i) | (!is ? delete_bit : was ? update_bit : 0));
   }
-  out.rows = to - from;
+  out.rows += to - from;
 }
 
 void Selector::refuse_weight(int64_t row, bool negative, uint64_t copies) const {
@@ -162,12 +200,18 @@ void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, 
   const Type& type = schema_.children[c];
   const bool is_unsigned = value_type(type).kind == Kind::uint64;
   bool repeated = false;
+  Selection other_pass;
   const auto one_sign = [&](bool deletes) {
     for (int64_t i = from; i < to; ++i) {
-      const int64_t weight = weight_at(type, block.children[c], i, is_unsigned);
-      const uint64_t copies = magnitude(weight);
-      if (copies > options_.most_copies) refuse_weight(i, weight < 0, copies);
+      int64_t weight = 0;
+      uint64_t copies = 0;
+      const auto read = [&] {
+        weight = weight_at(type, block.children[c], i, is_unsigned);
+        copies = magnitude(weight);
+        if (copies > options_.most_copies) refuse_weight(i, weight < 0, copies);
+      };
       // Counted on one pass only: on the first, or on that of the deletes where there are two.
+      if (!take(static_cast<uint32_t>(i), deletes ? out : other_pass, read)) continue;
       if (weight == 0 && deletes) out.skipped += 1;
       if (weight == 0 || (weight < 0) != deletes) continue;
       out.entries.push_back(static_cast<uint32_t>(i) | (deletes ? delete_bit : 0));
@@ -178,7 +222,7 @@ void Selector::weights(const Array& block, int64_t from, int64_t to, Pass pass, 
   if (pass != Pass::inserts) one_sign(true);
   if (pass != Pass::deletes) one_sign(false);
   if (!repeated) out.repeats.clear();
-  out.rows = static_cast<int64_t>(out.entries.size());
+  out.rows = static_cast<int64_t>(out.entries.size());  // without those that were left out
 }
 
 void Selector::judged(const std::vector<Verdict>& verdicts, int64_t from, int64_t to, Pass pass, Selection& out) {
@@ -246,24 +290,43 @@ void Selector::check_topics(const Array& block, int64_t from, Selection& out) {
   std::set<std::string, std::less<>> asked;
   std::string_view last;
   const int64_t n = out.all_in_order ? out.rows : static_cast<int64_t>(out.entries.size());
+  std::vector<size_t> without;  // entries that have no topic
   for (int64_t e = 0; e < n; ++e) {
-    const int64_t row = out.all_in_order ? from + e : out.entries[static_cast<size_t>(e)] & row_mask;
-    Leaf leaf;
-    bool known = false;
-    try {
-      known = topics.find(row, leaf);
-    } catch (const EncodeFailure& failure) {
-      throw RowFailure{row, failure.column, failure.what()};
-    }
-    if (!known) throw RowFailure{row, topics.name(), "the topic is null"};
-    const Bytes b = leaf.bytes();
-    const std::string_view name(reinterpret_cast<const char*>(b.data), static_cast<size_t>(b.size));
-    if (name == last && !name.empty()) continue;
-    last = name;
-    if (topics_.find(name) != topics_.end() || asked.find(name) != asked.end()) continue;
-    asked.emplace(name);
-    out.new_topics.emplace_back(row, std::string(name));
+    const uint32_t entry = out.all_in_order ? static_cast<uint32_t>(from + e) : out.entries[static_cast<size_t>(e)];
+    const int64_t row = entry & row_mask;
+    const auto look = [&] {
+      Leaf leaf;
+      bool known = false;
+      try {
+        known = topics.find(row, leaf);
+      } catch (const EncodeFailure& failure) {
+        throw RowFailure{row, failure.column, failure.what()};
+      }
+      if (!known) throw RowFailure{row, topics.name(), "the topic is null"};
+      const Bytes b = leaf.bytes();
+      const std::string_view name(reinterpret_cast<const char*>(b.data), static_cast<size_t>(b.size));
+      if (name == last && !name.empty()) return;
+      const auto refused = refused_topics_.find(name);
+      if (refused != refused_topics_.end()) throw RowFailure{row, topics.name(), refused->second};
+      last = name;
+      if (topics_.find(name) != topics_.end() || asked.find(name) != asked.end()) return;
+      asked.emplace(name);
+      out.new_topics.emplace_back(row, std::string(name));
+    };
+    if (!take(entry, out, look)) without.push_back(static_cast<size_t>(e));
   }
+  if (without.empty()) return;
+  if (out.all_in_order) {
+    out.all_in_order = false;
+    out.entries.resize(static_cast<size_t>(n));
+    std::iota(out.entries.begin(), out.entries.end(), static_cast<uint32_t>(from));
+  }
+  size_t kept = 0;
+  auto left = without.begin();
+  for (size_t e = 0; e < out.entries.size(); ++e) {
+    if (left != without.end() && *left == e) ++left; else keep(e, kept++, out);
+  }
+  truncate(kept, out);
 }
 
 // Rows with topics of their own: those of one topic and key, or of one of its partitions, go to one worker.
@@ -272,6 +335,7 @@ void Selector::divide(const Array& block, Selection& out) {
   topics.open(block);
   const auto workers = static_cast<uint32_t>(options_.workers);
   const size_t n = out.entries.size();
+  size_t kept = 0;
   places_.resize(n);
   std::vector<uint32_t> starts(workers + 1, 0);
   for (size_t e = 0; e < n; ++e) {
@@ -280,16 +344,21 @@ void Selector::divide(const Array& block, Selection& out) {
     topics.find(row, topic);
     const Bytes name = topic.bytes();
     uint32_t hash = hash_of(name.data, static_cast<size_t>(name.size));
-    if (options_.partition_column >= 0) {
-      hash += static_cast<uint32_t>(partition_at(block, out.entries[e], 0));
-    } else {
-      Bytes key;
-      key_of(out.entries[e], key);
-      hash = hash * 31 + hash_of(key.data, static_cast<size_t>(key.size));
-    }
-    places_[e] = static_cast<int32_t>(hash % workers);
-    starts[static_cast<size_t>(places_[e]) + 1] += 1;
+    const auto place = [&] {
+      if (options_.partition_column >= 0) {
+        hash += static_cast<uint32_t>(partition_at(block, out.entries[e], 0));
+      } else {
+        Bytes key;
+        key_of(out.entries[e], key);
+        hash = hash * 31 + hash_of(key.data, static_cast<size_t>(key.size));
+      }
+    };
+    if (!take(out.entries[e], out, place)) continue;
+    places_[kept] = static_cast<int32_t>(hash % workers);
+    starts[static_cast<size_t>(places_[kept]) + 1] += 1;
+    keep(e, kept++, out);
   }
+  truncate(kept, out);
   for (size_t w = 0; w < workers; ++w) {
     const uint32_t count = starts[w + 1];
     starts[w + 1] += starts[w];
@@ -305,13 +374,17 @@ void Selector::partition(const Array& block, int32_t sticky, Selection& out) {
   const auto workers = static_cast<size_t>(std::max(options_.workers, 1));
   const size_t per_worker = (partitions + workers - 1) / workers;
   const auto rank = [&](size_t p) { return p % workers * per_worker + p / workers; };
+  size_t kept = 0;
   places_.resize(n);
   std::vector<uint32_t> starts(workers * per_worker + 1, 0);
   for (size_t e = 0; e < n; ++e) {
-    const int32_t p = partition_at(block, out.entries[e], sticky);
-    places_[e] = static_cast<int32_t>(rank(static_cast<size_t>(p)));
-    starts[static_cast<size_t>(places_[e]) + 1] += 1;
+    int32_t p = 0;
+    if (!take(out.entries[e], out, [&] { p = partition_at(block, out.entries[e], sticky); })) continue;
+    places_[kept] = static_cast<int32_t>(rank(static_cast<size_t>(p)));
+    starts[static_cast<size_t>(places_[kept]) + 1] += 1;
+    keep(e, kept++, out);
   }
+  truncate(kept, out);
   for (size_t r = 1; r < starts.size(); ++r) starts[r] += starts[r - 1];
   for (size_t r = 0; r + 1 < starts.size(); ++r) {
     const uint32_t count = starts[r + 1] - starts[r];

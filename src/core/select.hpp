@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -53,6 +54,7 @@ struct SelectOptions {
   Partitioner partitioner = Partitioner::murmur2_random;
   int32_t partitions = 0;           // 0: no partition is given, one group of partition -1
   int32_t workers = 1;              // partition p belongs to worker p % workers
+  bool skip_bad = false;            // a row that cannot be taken is left out; else nothing is selected
 };
 
 struct Selection {
@@ -63,6 +65,7 @@ struct Selection {
   std::vector<std::pair<int64_t, std::string>> new_topics;  // not allowed so far, each with its first row
   int64_t rows = 0;                 // input rows that will be sent
   int64_t skipped = 0;              // input rows that will not: of weight 0, without a verdict
+  std::vector<LeftOut> left_out;    // input rows that cannot be taken
 };
 
 // What is to be sent of one row of a piece, where that does not depend on the row alone; see consolidate.hpp.
@@ -82,6 +85,7 @@ class Selector {
   void select(const Array& block, int64_t from, int64_t to, Pass pass, int32_t sticky, const std::vector<Verdict>* verdicts, Selection& out);
   // Where it finds topics that nobody has allowed yet, it names them, and is to be asked again once they are.
   void allow_topic(const std::string& name) { topics_.insert(name); }
+  void refuse_topic(const std::string& name, const std::string& why) { refused_topics_.emplace(name, why); }
 
   // True when row i and the one behind it are a -U and its +U, which must come in one block.
   bool is_pair(const Array& block, int64_t i) const;
@@ -90,6 +94,8 @@ class Selector {
   bool is_before(const Array& block, int64_t i) const { return options_.pair_updates && says(block, i, Op::before); }
 
  private:
+  template <typename Take>
+  bool take(uint32_t entry, Selection& out, const Take& how) const;
   bool says(const Array& block, int64_t i, Op op) const;
   bool share_place(const Array& block, int64_t i, int64_t j);
   void ops(const Array& block, int64_t from, int64_t to, Selection& out);
@@ -111,6 +117,7 @@ class Selector {
   std::vector<uint8_t> other_bytes_;
   std::vector<int32_t> places_;     // rank of each entry's group
   std::set<std::string, std::less<>> topics_;  // allowed
+  std::map<std::string, std::string, std::less<>> refused_topics_;  // and why
 };
 
 }  // namespace penstock

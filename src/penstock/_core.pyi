@@ -32,9 +32,14 @@ PartitionAck: TypeAlias = tuple[str, int, int, int, int, int, int, int, list[Run
 ErrorCount: TypeAlias = tuple[int, str, int, int, str]
 # (row, column, text): which row could not be encoded, the path of its column (may be empty), and why
 RowFailure: TypeAlias = tuple[int, str, str]
+# (row, how many rows end with it: 2 with the image before an update, column, why, whether it is too large and nothing
+# else): rows that are not sent
+RowLeftOut: TypeAlias = tuple[int, int, str, str, bool]
 # (id given to produce, acknowledged by partition, refused by code, how many of the rows refused may be in the log, rows
-# with a null key, where encoding stopped)
-ChunkResult: TypeAlias = tuple[int, list[PartitionAck], list[ErrorCount], int, int, RowFailure | None]
+# with a null key, where encoding stopped, what was left out, rows sent without a value or cut)
+ChunkResult: TypeAlias = tuple[
+    int, list[PartitionAck], list[ErrorCount], int, int, RowFailure | None, list[RowLeftOut], int
+]
 # (partition or -1, key, value, headers without the static ones, timestamp in ms or 0, topic or "" for the usual one)
 Message: TypeAlias = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], int, str]
 # (group, key, value, headers, rows whose last event is in it, whether the last row goes on in the next message)
@@ -200,6 +205,10 @@ class Selection:
         """Rows of weight 0."""
 
     @property
+    def left_out(self) -> list[RowLeftOut]:
+        """Rows that cannot be taken."""
+
+    @property
     def nbytes(self) -> int:
         """The most bytes that copy() uses."""
 
@@ -228,6 +237,7 @@ class Selector:
     topic_column      -1: none; else no partition is named, and rows of one topic and key are one worker's
     topics            why a name that the topic column holds is refused, empty when it is not; asked once for each
     no_deletes        why the first delete is refused as a row that cannot be taken; empty: deletes are taken
+    skip_bad          other rows that cannot be taken are left out
     """
 
     def __init__(
@@ -247,11 +257,14 @@ class Selector:
         pair_updates: bool = False,
         most_copies: int = 1000000,
         no_deletes: str = "",
+        skip_bad: bool = False,
     ) -> None: ...
     def select(
         self, piece: Piece, first: int, end: int, which: str, sticky: int, verdicts: Verdicts | None = None
     ) -> Selection:
         """Select from rows first..end; RowError for a row that cannot be taken, and then nothing is selected.
+
+        With skip_bad such rows are in `left_out` instead.
 
         which     both, or for weights of a batch in several pieces: deletes, then inserts
         sticky    the partition of the rows that are left to chance
@@ -326,11 +339,20 @@ class Packer:
     """Encodes chunks of one schema, as the layout says."""
 
     def __init__(self, schema: Schema, layout: Layout) -> None: ...
-    def collect(self, arena: int, place: Place) -> list[Message]:
-        """Return the chunk's messages; RowError with those before the row as `messages`."""
+    def collect(self, arena: int, place: Place, left_out: list[RowLeftOut]) -> list[Message]:
+        """Return the chunk's messages; RowError with those before the row as `messages`. Adds to left_out."""
 
     def measure(self, arena: int, place: Place) -> tuple[int, int, int]:
         """Encode and pack the chunk and drop what comes of it: (messages, rows, bytes). RowError as collect."""
+
+def rows_of_piece(piece: Piece, rows: Sequence[int]) -> object:
+    """Export rows of a piece, all columns, as an `arrow_array` capsule of plain layout with memory of its own.
+
+    Nothing is refused: text stays as it is, UTF-8 or not, and an index outside of its dictionary is a null.
+    """
+
+def rows_of_block(schema: Schema, arena: int, position: int, rows: Sequence[int]) -> object:
+    """Export rows of a block in the arena, as rows_of_piece does."""
 
 class Exporter:
     """The rows of a chunk as Arrow arrays of plain layout: dictionaries, run ends and views as their values.
@@ -391,7 +413,9 @@ class Producer:
         The chunk may leave the arena then. A row that cannot be encoded ends the chunk and is told by poll.
         """
 
-    def produce_messages(self, id: int, arena: int, place: Place, messages: Iterable[EncodedMessage]) -> None:
+    def produce_messages(
+        self, id: int, arena: int, place: Place, messages: Iterable[EncodedMessage | RowLeftOut]
+    ) -> None:
         """Send a chunk whose messages the iterable encodes; bytes are copied, RowError ends the chunk as in produce."""
 
     def poll(self, timeout_ms: int) -> list[ChunkResult]:

@@ -8,7 +8,7 @@ A chunk's life:
                                 └──died / give_up──▶ gone: its rows are unknown
     waiting ────────────────────────give_up────────▶ gone: its rows are failed, nobody ever sent them
 
-`taken` is at all times the sum of acknowledged, failed, unknown, skipped, pending and held rows.
+`taken` is at all times the sum of acknowledged, failed, unknown, skipped, bad, oversize, pending and held rows.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class Ledger:
     taken      rows given to the writer, weight-0 rows included
     partitions by topic ("" for the writer's own) and number
     resent     rows that were dealt once more, because a worker died with them; those of an earlier life may arrive too
+    bad        rows that could not be encoded and were left out; oversize: that were too large
+    shortened  rows that were sent without a value, or cut, because they were too large
     held       of those the ones that wait in the caller: of a batch with an index, or in the output buffer
     dealt_rows per worker: rows that it has and the broker has not answered for, what dealing looks at
     """
@@ -82,6 +84,9 @@ class Ledger:
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
+    bad: int = 0
+    oversize: int = 0
+    shortened: int = 0
     resent: int = 0
     null_keys: int = 0
     unknown_offsets: int = 0
@@ -92,11 +97,12 @@ class Ledger:
     dealt_rows: dict[int, int] = field(default_factory=dict)
     _chunks: dict[int, _Chunk] = field(default_factory=dict)
 
-    def take(self, *, skipped: int = 0, failed: int = 0) -> None:
+    def take(self, *, skipped: int = 0, failed: int = 0, bad: int = 0) -> None:
         """Count rows that never become part of a chunk."""
-        self.taken += skipped + failed
+        self.taken += skipped + failed + bad
         self.skipped += skipped
         self.failed += failed
+        self.bad += bad
 
     def hold(self, rows: int) -> None:
         """Count rows that wait in the caller; let go of as many (rows below 0) as have been counted otherwise."""
@@ -124,11 +130,18 @@ class Ledger:
         errors: list[tuple[int, str, int, int, str]],
         null_keys: int,
         unknown: int = 0,
+        *,
+        bad: int = 0,
+        oversize: int = 0,
+        shortened: int = 0,
     ) -> None:
-        """Count a chunk that is done; rows that no partition acknowledged have failed, or are unknown."""
+        """Count a chunk that is done; rows neither acknowledged nor left out have failed, or are unknown."""
         entry = self._forget(chunk)  # first: what is not known must not be counted
         acknowledged = self._count([*entry.parts, *partitions])
-        self.failed += entry.rows - acknowledged - unknown
+        self.failed += entry.rows - acknowledged - unknown - bad - oversize
+        self.bad += bad
+        self.oversize += oversize
+        self.shortened += shortened
         self.unknown += unknown
         self.null_keys += null_keys
         for code, name, rows, messages, example in errors:

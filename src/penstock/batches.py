@@ -37,6 +37,7 @@ class BatchEncoder:
     def __init__(self, layout: Layout, form: ColumnarLayout) -> None:
         self._form = form
         self._max_payload = layout.max_payload
+        self._skip_bad, self._skip_oversize = layout.skip_bad, layout.skip_oversize
         self._exporter = _core.Exporter(_core.Schema(layout.spec), form.columns, form.table)
         self._exported = pa.ipc.read_schema(pa.py_buffer(form.exported))
         self._written = pa.ipc.read_schema(pa.py_buffer(form.written))
@@ -49,8 +50,11 @@ class BatchEncoder:
         else:
             self._write = _write_stream
 
-    def messages(self, arena: int, place: _core.Place) -> Iterator[_core.EncodedMessage]:
-        """Encode a chunk, message by message; RowError for a row that cannot be, after the messages before it."""
+    def messages(self, arena: int, place: _core.Place) -> Iterator[_core.EncodedMessage | _core.RowLeftOut]:
+        """Encode a chunk, message by message; RowError for a row that cannot be, after the messages before it.
+
+        A row that is to be left out then comes in the place of a message.
+        """
         for group, (_, events) in enumerate(self._exporter.open(arena, place)):
             for first in range(0, events, self._form.records):
                 end = min(first + self._form.records, events)
@@ -59,38 +63,58 @@ class BatchEncoder:
                 else:
                     yield from self._files(group, first, end)
 
-    def collect(self, arena: int, place: _core.Place) -> Iterator[_core.Message]:
+    def collect(self, arena: int, place: _core.Place, left_out: list[_core.RowLeftOut]) -> Iterator[_core.Message]:
         """Encode a chunk as Packer.collect does, message by message."""
         partitions = [partition for partition, _ in self._exporter.open(arena, place)]
-        for group, key, value, headers, _, _ in self.messages(arena, place):
+        for message in self.messages(arena, place):
+            if len(message) == 5:  # noqa: PLR2004 - a RowLeftOut
+                left_out.append(message)
+                continue
+            group, key, value, headers, _, _ = message
             yield partitions[group], key, value, tuple(headers), 0, ""
 
     def _batch(self, group: int, first: int, end: int) -> pa.RecordBatch:
         rows = self._exporter.array(group, first, end)
         return pa.RecordBatch._import_from_c_capsule(self._exported.__arrow_c_schema__(), rows)  # noqa: SLF001
 
-    def _files(self, group: int, first: int, end: int) -> Iterator[_core.EncodedMessage]:
+    def _files(self, group: int, first: int, end: int) -> Iterator[_core.EncodedMessage | _core.RowLeftOut]:
         """One message of these events, or as many as it takes for each to be small enough."""
         alone = end - first == 1
+        parts, oversize = 2, False
         try:
             value = self._file(self._batch(group, first, end))
+        except _core.RowError as error:  # text that is not UTF-8
+            if not self._skip_bad:
+                raise
+            refused = error
         except (OverflowError, pa.ArrowException) as error:
             # A column beyond 2 GiB, or a value that pyarrow refuses: halves are smaller, and find the row.
-            if alone:
-                text = f"pyarrow cannot write the row as {self._form.form}: {str(error)[:_SHOWN]}"
-                raise _core.RowError(self._exporter.row(group, first), "", text) from error
-            parts = 2
+            text = f"pyarrow cannot write the row as {self._form.form}: {str(error)[:_SHOWN]}"
+            refused = _core.RowError(self._exporter.row(group, first), "", text)
+            refused.__cause__ = error
         else:
             if len(value) <= self._max_payload:
                 yield (group, None, value, [], *self._exporter.rows_ended(group, first, end))
                 return
-            if alone:
-                raise _too_large(self._exporter.row(group, first), len(value), self._max_payload)
+            refused, oversize = _too_large(self._exporter.row(group, first), len(value), self._max_payload), True
             # As many as the bytes ask for rather than halves of halves, which would write every row at every level.
             parts = min(end - first, -(-len(value) // self._max_payload) + 1)
+        if alone:
+            yield from self._left_out(group, first, refused, oversize=oversize)
+            return
         step = -(-(end - first) // parts)
         for part in range(first, end, step):
             yield from self._files(group, part, min(part + step, end))
+
+    def _left_out(
+        self, group: int, event: int, refused: _core.RowError, *, oversize: bool
+    ) -> Iterator[_core.RowLeftOut]:
+        if not (self._skip_oversize if oversize else self._skip_bad):
+            raise refused
+        ended, _ = self._exporter.rows_ended(group, event, event + 1)
+        if ended:  # the last of its copies, which all end like this
+            row, column, text = refused.args
+            yield row, ended, column, text, oversize
 
     def _file(self, batch: pa.RecordBatch) -> bytes:
         columns = [_cast(column, field.type) for column, field in zip(batch.columns, self._written, strict=True)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from penstock import _core
 from penstock.coordinator import Chunk, row_error
+from penstock.errors import EncodeError
 from penstock.source.batch import ROWS_PER_PIECE
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from penstock.consolidate import Rows
     from penstock.coordinator import Coordinator
     from penstock.encode import Plan
-    from penstock.errors import EncodeError
 
 __all__ = ["Blocks"]
 
@@ -68,6 +68,8 @@ class Blocks:
         coordinator = self._coordinator
         coordinator.raise_failure()
         if not coordinator.has_layout(plan.number):
+            if coordinator.dead_letters is not None:
+                coordinator.dead_letters.add_schema(plan.number, plan.core, plan.schema)
             coordinator.add_layout(plan.number, plan.layout)
         read = plan.read(rows.piece)
         dictionaries = self._place_dictionaries(plan, read, deadline)
@@ -94,7 +96,23 @@ class Blocks:
                 block = _Block(position, size, first, end)
                 self._deal(plan, rows, selection, block, [place for place, _ in dictionaries])
             coordinator.ledger.take(skipped=selection.skipped)
+            self._leave_out(plan, read, rows, selection)
             first = end
+
+    def _leave_out(self, plan: Plan, read: _core.Piece, rows: Rows, selection: _core.Selection) -> None:
+        """Keep and count the rows that the selection could not take."""
+        left_out = selection.left_out
+        if not left_out:
+            return
+        coordinator = self._coordinator
+        try:
+            bad, _ = coordinator.leave_out(
+                left_out, plan.number, lambda _, at: _core.rows_of_piece(read, at), (rows.origin, rows.first_row)
+            )
+        except EncodeError:
+            coordinator.ledger.take(failed=sum(count for _, count, *_ in left_out))
+            raise
+        coordinator.ledger.take(bad=bad)
 
     def has_room(self, plan: Plan, piece: pa.RecordBatch) -> bool:
         """Whether the piece fits the arena now, as one block; ValueError when it never does."""

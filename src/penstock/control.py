@@ -3,7 +3,7 @@
     coordinator ──Start (stdin of the worker: any size, seen by nobody else)──▶ worker
     coordinator ◀─Ready | Refused──────────────────────────────────────────────
                 ──LayoutPlace, Deal, Stop (SOCK_SEQPACKET: one packet, one message)─▶
-                ◀─PartialAck, Ack, Log, Failing─────────────────────────────────
+                ◀─LeftOut, PartialAck, Ack, Log, Failing────────────────────────
     tokens      ──Token (a channel of its own: a worker may be busy for minutes)───▶ worker's other thread
 
 A packet holds at most about 200 kB, so what may be larger (layouts, blocks, selections) lies in the arena and only its
@@ -26,6 +26,7 @@ __all__ = [
     "Failing",
     "FromWorker",
     "LayoutPlace",
+    "LeftOut",
     "Log",
     "PartialAck",
     "Ready",
@@ -51,6 +52,8 @@ PartitionAck = tuple[str, int, int, int, int, int, int, int, list[Run]]
 ErrorCount = tuple[int, str, int, int, str]
 # (row, column, text): where a row could not be encoded, and why
 RowFailure = tuple[int, str, str]
+# (row, how many rows end with it, column, why, whether it is only too large): rows that are not sent
+RowLeftOut = tuple[int, int, str, str, bool]
 # positions of block, entries, repeats and groups in the arena, -1 where there is none; see _core.pyi
 Place = tuple[int, int, int, int, int, int, int]
 
@@ -144,7 +147,8 @@ class PartialAck(msgspec.Struct, array_like=True, tag=3):
 class Ack(msgspec.Struct, array_like=True, tag=4):
     """The broker has answered for every message of the chunk that was sent.
 
-    unknown_rows  of the rows in errors those that may be in the log all the same: their answer was lost
+    unknown_rows    of the rows in errors those that may be in the log all the same: their answer was lost
+    shortened_rows  of the rows that were sent those without a value, or cut
     """
 
     chunk: int
@@ -153,6 +157,7 @@ class Ack(msgspec.Struct, array_like=True, tag=4):
     unknown_rows: int
     null_keys: int
     failure: RowFailure | None
+    shortened_rows: int = 0
 
 
 class Log(msgspec.Struct, array_like=True, tag=5):
@@ -169,8 +174,15 @@ class Failing(msgspec.Struct, array_like=True, tag=6):
     text: str
 
 
+class LeftOut(msgspec.Struct, array_like=True, tag=7):
+    """Rows of a chunk that are not sent, all or some of them; before its Ack."""
+
+    chunk: int
+    rows: list[RowLeftOut]
+
+
 ToWorker = LayoutPlace | Deal | Stop
-FromWorker = Ready | Refused | PartialAck | Ack | Log | Failing
+FromWorker = Ready | Refused | PartialAck | Ack | Log | Failing | LeftOut
 
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
@@ -192,4 +204,6 @@ def redacted(message: FromWorker, redact: Callable[[str], str]) -> FromWorker:
         if message.failure is not None:
             row, column, text = message.failure
             message.failure = (row, column, redact(text))
+    elif isinstance(message, LeftOut):
+        message.rows = [(row, rows, column, redact(text), large) for row, rows, column, text, large in message.rows]
     return message

@@ -19,6 +19,7 @@ from penstock.arena import Arena
 from penstock.cluster import before_first_row, missing_topic, no_answer, topic_refused
 from penstock.config.kafka.options import librdkafka_path
 from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
+from penstock.deadletters import DeadLetter, DeadLetters
 from penstock.errors import (
     ConfigError,
     ConnectError,
@@ -37,7 +38,7 @@ from penstock.tokens import open_tokens
 from penstock.vitals import LINE_BYTES, Vitals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from penstock.config import Config
     from penstock.layout import Layout
@@ -79,6 +80,7 @@ class Coordinator:
     config          as the topics allow it: see cluster.before_first_row
     partitions      of the topic, read when the workers connected
     failure         the first thing that went wrong, None while all is well
+    dead_letters    the file for rows that cannot go, where the job has one
     tokens          who makes those that the job logs in with, closed by close(); None: opened here, where one is needed
     """
 
@@ -94,6 +96,9 @@ class Coordinator:
         self._last_ack: float | None = None
         self._numbers = 0
         self._chunks: dict[int, Chunk] = {}
+        self._left_out: dict[int, list[control.RowLeftOut]] = {}  # of chunks that are not done
+        self._policies = (config.writer.on_bad_row, config.writer.on_oversize)
+        self._warned = [False, False]
         self._layouts: dict[int, control.LayoutPlace] = {}
         self._known: set[tuple[int, int]] = set()  # (worker, layout)
         self._peak_memory = 0
@@ -109,7 +114,10 @@ class Coordinator:
         self._redactor = config.redactor
         self._crew: Crew = ProcessCrew(self.workers, self.arena) if self.workers else LocalCrew(self.address)
         self._waiting: list[deque[int]] = [deque() for _ in range(lines)]
+        self.dead_letters: DeadLetters | None = None
         try:
+            if config.writer.dead_letter is not None:
+                self.dead_letters = DeadLetters(config.writer.dead_letter, config.topic, config.writer.topic_column)
             self._start()
         except BaseException:
             self.close(kill=True)
@@ -284,6 +292,8 @@ class Coordinator:
         if isinstance(message, control.Ack):
             self._acknowledge(message)
             self._push(worker)
+        elif isinstance(message, control.LeftOut):
+            self._left_out.setdefault(message.chunk, []).extend(message.rows)
         elif isinstance(message, control.PartialAck):
             self.ledger.acknowledge_part(message.chunk, message.partitions)
         elif isinstance(message, control.Log):
@@ -301,9 +311,28 @@ class Coordinator:
         tell_log(message.lines, f"worker {worker}" if self.workers else "", message.dropped)
 
     def _acknowledge(self, ack: control.Ack) -> None:
-        # The ledger first: a Ctrl-C in between then costs nothing but a place in an arena that is about to go.
-        self.ledger.acknowledge(ack.chunk, ack.partitions, ack.errors, ack.null_keys, ack.unknown_rows)
         chunk = self._chunks[ack.chunk]
+        bad = oversize = 0
+        try:
+            bad, oversize = self.leave_out(
+                self._left_out.get(ack.chunk, []),
+                chunk.layout,
+                lambda core, rows: _core.rows_of_block(core, self.address, chunk.place[0], rows),
+                (chunk.origin, chunk.first_row),
+            )
+        except EncodeError as error:  # the rows count as failed
+            self._fail(error)
+        # The ledger first: a Ctrl-C in between then costs nothing but a place in an arena that is about to go.
+        self.ledger.acknowledge(
+            ack.chunk,
+            ack.partitions,
+            ack.errors,
+            ack.null_keys,
+            ack.unknown_rows,
+            bad=bad,
+            oversize=oversize,
+            shortened=ack.shortened_rows,
+        )
         self._last_ack = time.monotonic()
         self._let_go(ack.chunk)
         self._restarts.done(ack.chunk)
@@ -320,7 +349,37 @@ class Coordinator:
                 )
             )
 
+    def leave_out(
+        self,
+        left_out: list[control.RowLeftOut],
+        layout: int,
+        read: Callable[[_core.Schema, list[int]], object],
+        named: tuple[str | Origins, int],
+    ) -> tuple[int, int]:
+        """Keep the rows that are not sent, where they are to be kept; returns how many are bad, and how many too large.
+
+        read    gives the rows by number, as _core.rows_of_block does
+        named   what an error calls row 0: its origin, and its number there
+        Raises  EncodeError where they cannot be kept
+        """
+        counts = [0, 0]
+        letters = []
+        origin, first_row = named
+        for row, rows, column, text, large in sorted(left_out):
+            counts[large] += rows
+            error = row_error(origin, first_row + row, column, text)
+            if not self._warned[large]:
+                self._warned[large] = True
+                _log.warning("%s; such rows are left out: %s", error, "on_oversize" if large else "on_bad_row")
+            for at in range(row - rows + 1, row + 1) if self._policies[large] == "dead_letter" else ():
+                source, number = _find(origin, first_row + at)
+                letters.append(DeadLetter(at, str(error), "oversize" if large else "bad_row", source, number))
+        if letters and self.dead_letters is not None:
+            self.dead_letters.append(layout, letters, read)
+        return counts[0], counts[1]
+
     def _let_go(self, number: int) -> None:
+        self._left_out.pop(number, None)
         chunk = self._chunks.pop(number, None)
         for place in chunk.holds if chunk is not None else ():
             self.arena.release(place)
@@ -349,6 +408,8 @@ class Coordinator:
         resent = self.ledger.resent
         chunks = self.ledger.requeue(worker)
         resent = self.ledger.resent - resent
+        for number in chunks:
+            self._left_out.pop(number, None)
         _log.warning("%s; another one takes its place, and sends %d rows again", what, resent)
         self._vitals.clear(worker)
         self._known = {known for known in self._known if known[0] != worker}
@@ -416,6 +477,9 @@ class Coordinator:
             failed_rows=ledger.failed,
             unknown_rows=ledger.unknown,
             skipped_rows=ledger.skipped,
+            bad_rows=ledger.bad,
+            oversize_rows=ledger.oversize,
+            shortened_rows=ledger.shortened,
             resent_rows=ledger.resent,
             restarts=self._restarts.total,
             null_keys=ledger.null_keys,
@@ -447,6 +511,8 @@ class Coordinator:
             return
         self._closed = True
         try:
+            if self.dead_letters is not None:
+                self.dead_letters.close()
             if self._tokens is not None:
                 self._tokens.close()
             self._crew.close(kill=kill)
@@ -456,14 +522,16 @@ class Coordinator:
 
 def row_error(origin: str | Origins, row: int, column: str, text: str) -> EncodeError:
     """Return the error for a row that cannot be encoded."""
-    if not isinstance(origin, str):
-        origin, row = origin.find(row)
+    origin, row = _find(origin, row)
     where = f'row {row}, column "{column}"' if column else f"row {row}"
     return EncodeError(f"{origin}: {where}: {text}", row=row, column=column or None, source=origin)
 
 
 def row_name(origin: str | Origins, row: int) -> str:
     """Return what a row is called outside of errors about its values."""
-    if not isinstance(origin, str):
-        origin, row = origin.find(row)
+    origin, row = _find(origin, row)
     return f"{origin}: row {row}"
+
+
+def _find(origin: str | Origins, row: int) -> tuple[str, int]:
+    return (origin, row) if isinstance(origin, str) else origin.find(row)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from penstock import _core
 from penstock.changes import Changes, find_changes, find_identity, find_index_columns
-from penstock.columns import find_column, find_connector_columns
+from penstock.columns import find_column, find_connector_columns, find_text
 from penstock.config import AvroFormat, JsonFormat
 from penstock.errors import ConfigError
 from penstock.fields import AllowedTopics, columns_left_out, find_fields
@@ -38,6 +38,7 @@ class Plan:
     number     counts from 0 within one writer; workers know the layout by it
     pairs      a -U and its +U are one event, so they must not be parted
     snapshot   all rows are inserts
+    schema     of the rows
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Plan:
     ) -> None:
         self.number = number
         self.snapshot = snapshot
-        self._schema, self._config = schema, config
+        self.schema, self._config = schema, config
         writer = config.writer
         spec = _core.schema_spec(schema.__arrow_c_schema__())
         self.core = _core.Schema(spec)
@@ -86,8 +87,24 @@ class Plan:
                 f'tombstone_column="{writer.tombstone_column}" needs a key: a null value without one deletes nothing; '
                 "give key, or leave it out"
             )
+        if writer.on_oversize == "key_only" and key is None:
+            raise ConfigError(
+                "on_oversize=key_only needs a key: a message without key and value says nothing; give key"
+            )
         self._refuse_key_beyond_index()
-        self.layout = Layout(spec, form.layout, key, form.packing, config.max_payload_bytes, fields)
+        skip_bad = writer.on_bad_row != "fail"
+        self.layout = Layout(
+            spec,
+            form.layout,
+            key,
+            form.packing,
+            config.max_payload_bytes,
+            fields,
+            skip_bad=skip_bad,
+            skip_oversize=writer.on_oversize in {"skip", "dead_letter"},
+            key_only=writer.on_oversize == "key_only",
+            truncate_columns=tuple(find_text(schema, column, "truncate_columns") for column in writer.truncate_columns),
+        )
         # With an index the changes of one key go to one partition, in the order of their batches, key or no key.
         self.hashed = key or self.placement.hashed or (JsonKey(self.index) if self.index else None)
         # An update takes the place of the old row only where that was: in the same topic.
@@ -108,12 +125,13 @@ class Plan:
             pair_updates=self.pairs,
             most_copies=_MOST_COPIES if weighted else config.writer.max_weight,
             no_deletes=form.no_deletes,
+            skip_bad=skip_bad,
         )
         self.reader = self._make_reader() if self.index or config.enable_output_buffer else None
 
     def _refuse_index(self) -> None:
         for at in self.index:
-            field, why = self._schema.field(at), self.core.refusal(at)
+            field, why = self.schema.field(at), self.core.refusal(at)
             if at == self.changes.column:
                 why = "says what a row does"
             if why:
@@ -124,8 +142,8 @@ class Plan:
         if not self.index:
             return
         fields = getattr(self._config.format, "key_fields", None) or ()
-        keys = {name: find_column(self._schema, name, "key") for name in self._config.writer.key}
-        keys |= dict(zip(fields, find_connector_columns(self._schema, fields, "key_fields"), strict=True))
+        keys = {name: find_column(self.schema, name, "key") for name in self._config.writer.key}
+        keys |= dict(zip(fields, find_connector_columns(self.schema, fields, "key_fields"), strict=True))
         for name, at in keys.items():
             if at not in self.index:
                 raise ConfigError(
@@ -137,13 +155,13 @@ class Plan:
 
     def _make_reader(self) -> _core.ChangeReader:
         writer = self._config.writer
-        keys = {find_column(self._schema, name, "key") for name in (*writer.key, *writer.partition_by)}
+        keys = {find_column(self.schema, name, "key") for name in (*writer.key, *writer.partition_by)}
         return _core.ChangeReader(
             self.core,
             change=self.changes.mode,
             change_column=self.changes.column,
             row_columns=find_identity(
-                self._schema, self.core, self._config, {*self._columns, *(self._fields - {-1}), *keys, *self.index}
+                self.schema, self.core, self._config, {*self._columns, *(self._fields - {-1}), *keys, *self.index}
             ),
             key_columns=self.index,
             pairs=self.pairs,

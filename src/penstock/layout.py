@@ -248,6 +248,10 @@ class Layout(msgspec.Struct, array_like=True, frozen=True):
     spec         the schema as _core.schema_spec reads it
     key          None: null keys, and rows may share a message
     max_payload  most bytes of a value, or of key, value and column headers where each row is a message
+    skip_bad     a row that cannot be encoded is left out; else it ends the job
+    skip_oversize  likewise one whose message would be larger than max_payload
+    key_only       of such a row the key is sent, without a value
+    truncate_columns  of such a row these are cut
     """
 
     spec: Any
@@ -256,6 +260,10 @@ class Layout(msgspec.Struct, array_like=True, frozen=True):
     packing: Packing
     max_payload: int
     fields: FieldsLayout | None = None
+    skip_bad: bool = False
+    skip_oversize: bool = False
+    key_only: bool = False
+    truncate_columns: tuple[int, ...] = ()
 
 
 def make_packer(layout: Layout) -> _core.Packer:

@@ -5,7 +5,9 @@ The same way as `write`, up to librdkafka: source, changes, partition, block, en
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,11 +18,11 @@ from penstock import config as configuration
 from penstock.batches import BatchEncoder
 from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import row_error
+from penstock.deadletters import open_rows
 from penstock.encode import Plan, Planner
 from penstock.errors import ConfigError
 from penstock.layout import ColumnarLayout, make_packer
 from penstock.registry import open_registry
-from penstock.source import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from penstock.source.batch import Batch
 
 __all__ = ["Message", "preview"]
+
+_log = logging.getLogger("penstock")
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -74,6 +78,7 @@ def preview(
     partitions  as if the topic had so many; None: one, and no partition is named
     others      as for open; the topic may be left out. A schema registry is only asked, never given anything
     Memory      one batch and its messages at a time
+    Left out    what on_bad_row and on_oversize leave out; how many rows that were is logged at the end
     Raises      as write does before its first row, now; EncodeError at the row, after the messages before it
     """
     for name, value, least in (("limit", limit, 0), ("partitions", partitions, 1)):
@@ -90,7 +95,7 @@ def preview(
         **settings,
     )
     configuration.log_warnings(loaded)
-    opened = open_source(source, input_format=input_format)
+    opened = open_rows(source, input_format=input_format)
     try:
         planner = Planner(loaded, partitions or 0, 1, open_registry(loaded, register=False))
         planner.plan(opened.schema)
@@ -101,12 +106,13 @@ def preview(
 
 
 def _preview(source: Source, planner: Planner, config: Config, partitions: int) -> Iterator[Message]:
-    with source:
+    left_out: list[_core.RowLeftOut] = []
+    with source, _telling(left_out):
         sequence = [0]
         for number, parts in enumerate(_batches(source, planner, config)):
             for plan, rows in parts:
                 for partition, key, value, headers, timestamp, topic in _messages(
-                    plan, rows, number % partitions, sequence
+                    plan, rows, number % partitions, sequence, left_out
                 ):
                     yield Message(
                         number,
@@ -117,6 +123,21 @@ def _preview(source: Source, planner: Planner, config: Config, partitions: int) 
                         (*config.headers, *headers),
                         timestamp or None,
                     )
+
+
+@contextlib.contextmanager
+def _telling(left_out: list[_core.RowLeftOut]) -> Iterator[None]:
+    """Say in the end how many rows were left out."""
+    try:
+        yield
+    finally:
+        for large, one, many in (
+            (False, "row that cannot be encoded (on_bad_row)", "rows that cannot be encoded (on_bad_row)"),
+            (True, "row that is too large (on_oversize)", "rows that are too large (on_oversize)"),
+        ):
+            count = sum(rows for _, rows, _, _, oversize in left_out if oversize is large)
+            if count:
+                _log.warning("left out: %d %s", count, one if count == 1 else many)
 
 
 def _batches(source: Source, planner: Planner, config: Config) -> Iterator[Iterable[tuple[Plan, Rows]]]:
@@ -142,7 +163,9 @@ def _pieces(plan: Plan, batch: Batch) -> Iterator[tuple[Plan, Rows]]:
         first_row += piece.num_rows
 
 
-def _messages(plan: Plan, rows: Rows, sticky: int, sequence: list[int]) -> Iterator[_core.Message]:
+def _messages(
+    plan: Plan, rows: Rows, sticky: int, sequence: list[int], left_out: list[_core.RowLeftOut]
+) -> Iterator[_core.Message]:
     read = plan.read(rows.piece)
     count = read.dictionaries
     # Beside one another in a buffer of our own: what the arena is to the workers.
@@ -154,6 +177,7 @@ def _messages(plan: Plan, rows: Rows, sticky: int, sequence: list[int]) -> Itera
     except _core.RowError as error:
         row, column, text = error.args
         raise row_error(rows.origin, rows.first_row + row, column, text) from None
+    left_out += selection.left_out
     memory = bytearray(sum(sizes) + size + selection.nbytes + 64 * (count + 3))
     arena = _core.address_of(memory)
     position = -arena % 64
@@ -168,7 +192,7 @@ def _messages(plan: Plan, rows: Rows, sticky: int, sequence: list[int]) -> Itera
     place = (position, 0, entries, repeats, groups, sum(share[2] for share in shares), sequence[0])
     sequence[0] += sum(share[3] if plan.layout.packing.weighted else share[4] for share in shares)
     try:
-        yield from _encoder(plan.layout).collect(arena, place)
+        yield from _encoder(plan.layout).collect(arena, place, left_out)
     except _core.RowError as error:
         yield from getattr(error, "messages", ())  # a BatchEncoder has yielded them already
         row, column, text = error.args

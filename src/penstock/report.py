@@ -56,7 +56,8 @@ class ErrorReport(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The counts of one run; `rows + failed_rows + unknown_rows + skipped_rows` is every row that was taken.
+    """The counts of one run; `rows + failed_rows + unknown_rows + skipped_rows + bad_rows + oversize_rows`
+    is every row that was taken.
 
     rows               input rows acknowledged, each once
     messages           messages acknowledged
@@ -65,6 +66,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unknown_rows       rows that may or may not be in the log: a worker died with them, or the answer was lost
     skipped_rows       rows that send nothing by their meaning: a weight of 0, or changes that an index or the
                        output buffer has merged with others
+    bad_rows           rows left out because they cannot be encoded, as on_bad_row says; oversize_rows because they
+                       are too large, as on_oversize says
+    shortened_rows     rows sent without a value, or cut, because they are too large (on_oversize key_only, truncate)
     resent_rows        rows sent once more, because a worker died with them; each counts once in `rows`, and some may be
                        in the topic twice
     restarts           workers that were replaced
@@ -86,6 +90,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     failed_rows: int = 0
     unknown_rows: int = 0
     skipped_rows: int = 0
+    bad_rows: int = 0
+    oversize_rows: int = 0
+    shortened_rows: int = 0
     resent_rows: int = 0
     restarts: int = 0
     null_keys: int = 0
@@ -170,12 +177,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.peak_memory_bytes:
             lines.append(f"peak memory {human_bytes(self.peak_memory_bytes)} over all processes")
-        if self.failed_rows:
-            lines.append(f"NOT acknowledged: {self.failed_rows:,} {_rows(self.failed_rows)}")
-        if self.unknown_rows:
-            lines.append(f"UNKNOWN: {self.unknown_rows:,} {_rows(self.unknown_rows)} may or may not be in the topic")
-        if self.skipped_rows:
-            lines.append(f"skipped: {self.skipped_rows:,} {_rows(self.skipped_rows)} of weight 0 or merged away")
+        told = (
+            (self.failed_rows, "NOT acknowledged: {}"),
+            (self.unknown_rows, "UNKNOWN: {} may or may not be in the topic"),
+            (self.skipped_rows, "skipped: {} of weight 0 or merged away"),
+            (self.bad_rows, "LEFT OUT: {} that cannot be encoded"),
+            (self.oversize_rows, "LEFT OUT: {} too large for a message"),
+            (self.shortened_rows, "SHORTENED: {} too large for a message"),
+        )
+        lines += [text.format(f"{count:,} {_rows(count)}") for count, text in told if count]
         if self.restarts:
             again = f"; {self.resent_rows:,} {_rows(self.resent_rows)} sent again, some may be there twice"
             what = "1 worker" if self.restarts == 1 else f"{self.restarts} workers"

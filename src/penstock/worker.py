@@ -39,6 +39,9 @@ _RUN_BYTES = 40
 _RUNS_PER_PIECE = 1000
 # So does a log of this many lines, which librdkafka cuts at 2048 bytes each.
 _LINES_PER_PACKET = 64
+# And so many rows that were left out, cut to as many characters of at most 4 bytes.
+_LEFT_OUT_PER_PACKET = 64
+_COLUMN_SHOWN, _TEXT_SHOWN = 100, 500
 _IDLE_SECS = 1.0
 _WARNING = 4  # syslog's
 
@@ -112,13 +115,18 @@ class Work:
         """
         found = self.producer.poll(timeout_ms)
         fatal = self.producer.fatal()
-        for chunk, partitions, errors, unknown_rows, null_keys, failure in found:
+        for chunk, partitions, errors, unknown_rows, null_keys, failure, left_out, shortened in found:
             if fatal is not None and errors:
                 continue
+            shown = [
+                (row, rows, at[:_COLUMN_SHOWN], why[:_TEXT_SHOWN], large) for row, rows, at, why, large in left_out
+            ]
+            for first in range(0, len(shown), _LEFT_OUT_PER_PACKET):
+                yield control.LeftOut(chunk, shown[first : first + _LEFT_OUT_PER_PACKET])
             *parts, rest = _packets(partitions)
             for part in parts:
                 yield control.PartialAck(chunk, part)
-            yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure)
+            yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure, shortened)
         yield from self._log()
         if fatal is not None and not self._failing:
             self._failing = True

@@ -23,11 +23,11 @@ from penstock.blocks import Blocks
 from penstock.changes import without_change
 from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import Coordinator
+from penstock.deadletters import open_rows
 from penstock.encode import Planner
 from penstock.errors import DeliveryError, EncodeError, InternalError, PenstockError, SourceError, WriterClosed
 from penstock.formats import check_format
 from penstock.registry import open_registry
-from penstock.source import Source, open_source
 from penstock.source.batch import ROWS_PER_PIECE, check_same_columns
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from penstock.config.keywords import Settings
     from penstock.encode import Plan
     from penstock.report import Report
+    from penstock.source import Source
     from penstock.source.batch import Batch
 
 __all__ = ["Statistics", "Writer", "open", "write", "write_source"]
@@ -120,7 +121,7 @@ class Writer:
         with self._failing():
             self._send_late()
         deadline = None if timeout_secs is None else time.monotonic() + timeout_secs
-        with open_source(data) as source:
+        with self._opened(data) as source:
             self._write_source(source, deadline)
 
     def snapshot(self, data: object, *, timeout_secs: float | None = None) -> None:
@@ -137,7 +138,7 @@ class Writer:
                 "snapshot comes before any change, and this writer was given some already; open another writer for it"
             )
         deadline = None if timeout_secs is None else time.monotonic() + timeout_secs
-        with open_source(data) as source:
+        with self._opened(data) as source:
             self._write_source(source, deadline, snapshot=True)
 
     def poll(self) -> None:
@@ -160,7 +161,7 @@ class Writer:
         Raises  as write
         """
         self._check_open()
-        with open_source(data) as source:
+        with self._opened(data) as source:
             pieces = [(batch, piece) for batch in source.batches() for piece in batch.pieces()]
         if len(pieces) > 1:
             raise ValueError(f"try_write takes one RecordBatch of at most {ROWS_PER_PIECE} rows; use write")
@@ -239,6 +240,9 @@ class Writer:
     def _check_open(self) -> None:
         if not self._open:
             raise WriterClosed("the writer is closed; open another one", report=self._report)
+
+    def _opened(self, data: object) -> Source:
+        return open_rows(data, dead_letter=self._config.writer.dead_letter)
 
     def _write_source(self, source: Source, deadline: float | None, *, snapshot: bool = False) -> None:
         batches = source.batches()
@@ -445,7 +449,7 @@ def write(
         **settings,
     )
     configuration.log_warnings(loaded)
-    with open_source(source, input_format=input_format) as opened:
+    with open_rows(source, dead_letter=loaded.writer.dead_letter, input_format=input_format) as opened:
         return write_source(opened, loaded)
 
 

@@ -59,12 +59,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- events ---
 
-    @rule(skipped=st.integers(0, 3), failed=st.integers(0, 2))
-    def take(self, skipped, failed):
-        for fate, count in (("skipped", skipped), ("failed", failed)):
+    @rule(skipped=st.integers(0, 3), failed=st.integers(0, 2), bad=st.integers(0, 2))
+    def take(self, skipped, failed, bad):
+        for fate, count in (("skipped", skipped), ("failed", failed), ("bad", bad)):
             for _ in range(count):
                 self.fates[f"taken {len(self.fates)}"] = fate
-        self.ledger.take(skipped=skipped, failed=failed)
+        self.ledger.take(skipped=skipped, failed=failed, bad=bad)
 
     @rule(worker=st.integers(0, WORKERS - 1), rows=st.integers(1, 6))
     def add(self, worker, rows):
@@ -124,6 +124,10 @@ class LedgerMachine(RuleBasedStateMachine):
         number = data.draw(st.sampled_from([n for n, chunk in self.alive.items() if chunk.dealt]))
         partitions = self._answer(data, number)
         left = self._count(number, partitions)
+        left_out = sorted(left)[: data.draw(st.integers(0, len(left)))]
+        bad = left_out[: data.draw(st.integers(0, len(left_out)))]
+        self.fates.update(dict.fromkeys(left_out, "oversize") | dict.fromkeys(bad, "bad"))
+        left -= set(left_out)
         unknown = sorted(left)[: data.draw(st.integers(0, len(left)))]
         self.fates.update(dict.fromkeys(left, "failed") | dict.fromkeys(unknown, "unknown"))
         errors = []
@@ -133,7 +137,8 @@ class LedgerMachine(RuleBasedStateMachine):
             self.errors[code] += len(left)
             self.error_messages[code] += 1
         self.null_keys += null_keys
-        self.ledger.acknowledge(number, partitions, errors, null_keys, len(unknown))
+        oversize = len(left_out) - len(bad)
+        self.ledger.acknowledge(number, partitions, errors, null_keys, len(unknown), bad=len(bad), oversize=oversize)
 
     @rule(worker=st.integers(0, WORKERS - 1))
     def requeue(self, worker):
@@ -204,13 +209,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert ledger.failed == fates["failed"]
         assert ledger.unknown == fates["unknown"]
         assert ledger.skipped == fates["skipped"]
+        assert (ledger.bad, ledger.oversize) == (fates["bad"], fates["oversize"])
         assert ledger.taken == len(self.fates)
 
     @invariant()
     def the_sum_is_what_was_taken(self):
         ledger = self.ledger
         assert ledger.pending_rows == Counter(self.fates.values())["pending"]
-        ended = ledger.acknowledged + ledger.failed + ledger.unknown + ledger.skipped
+        ended = ledger.acknowledged + ledger.failed + ledger.unknown + ledger.skipped + ledger.bad + ledger.oversize
         assert ledger.held == Counter(self.fates.values())["held"]
         assert ledger.taken == ended + ledger.pending_rows + ledger.held
 

@@ -70,7 +70,7 @@ class Memory:
     def encode(self, place: tuple[int, ...]) -> list[bytes]:
         with mmap.mmap(-1, self.size) as elsewhere:
             elsewhere[:] = self.written[:]
-            return [message[2] for message in self.packer.collect(_core.address_of(elsewhere), place)]
+            return [message[2] for message in self.packer.collect(_core.address_of(elsewhere), place, [])]
 
 
 def expected(batch: pa.RecordBatch) -> list[bytes]:

@@ -435,6 +435,7 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "delivery_timeout_secs": "90.5", "worker_timeout_secs": "5", "max_restarts_per_min": "3",
         "audit": "true",
         "region": "eu-west-1", "aws_iam": "false", "aws_role_arn": "arn:aws:iam::1:role/r", "oauth_cb": "m:f",
+        "on_bad_row": "skip", "on_oversize": "skip", "dead_letter": "f.arrows", "truncate_columns": "a,b",
     }  # fmt: skip
     assert set(texts) == {row.name for row in SETTINGS if row.flag is not None}
     oauth = {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}
@@ -443,6 +444,7 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "aws_iam": {"kafka_options": unsecured}, "oauth_cb": {"kafka_options": oauth, "region": "r"},
         "region": {"kafka_options": oauth}, "aws_role_arn": {"kafka_options": oauth, "region": "r"},
         "key_format": {"key": "k"}, "key_in_value": {"key": "k"}, "tombstone_column": {"key": "k"},
+        "truncate_columns": {"on_oversize": "truncate"}, "dead_letter": {"on_bad_row": "dead_letter"},
         "topic_column": {"topics": "t"}, "topics": {"topic_column": "c"},
         **{name: {"format": "csv"} for name in texts if name.startswith("csv_")},
         **{name: {"format": "avro"} for name in texts if name.startswith(("avro_", "auto_", "check_"))},
@@ -450,7 +452,7 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
     for name, text in texts.items():
         more = beside.get(name, {})
         config = load(**{"topic": "t", **more, name: text})
-        plain = load(topic="t", **({} if name.startswith(("topic", "region")) else more))
+        plain = load(topic="t", **({} if name.startswith(("topic", "region", "dead", "trunc")) else more))
         assert config != plain or name in {"topic", "format"} or (name, usable_cores()) == ("workers", 1)
 
 

@@ -207,12 +207,13 @@ def batch() -> pa.RecordBatch:
 
 def test_layouts_are_those_of_the_control_messages():
     """What the core gives is what the workers send: the shapes written down in both places are equal."""
-    for name in ("PartitionAck", "ErrorCount", "RowFailure", "Place"):
+    for name in ("PartitionAck", "ErrorCount", "RowFailure", "RowLeftOut", "Place"):
         assert ALIASES[name] == getattr(control, name)
     partitions, errors, failure = (control.Ack.__annotations__[name] for name in ("partitions", "errors", "failure"))
     assert (partitions, errors, failure) == ("list[PartitionAck]", "list[ErrorCount]", "RowFailure | None")
     assert get_args(ALIASES["ChunkResult"])[1:] == (
         list[control.PartitionAck], list[control.ErrorCount], int, int, control.RowFailure | None,
+        list[control.RowLeftOut], int,
     )  # fmt: skip
 
 
@@ -244,12 +245,12 @@ def test_a_selection_is_laid_out_as_told(batch):
 def test_messages_and_row_errors_are_laid_out_as_told(batch):
     """(partition, key, value, headers, timestamp, topic); the error has its three facts and the messages before it."""
     schema, memory, arena, _, place = lay_out(batch)
-    messages = packer(schema).collect(arena, place)
+    messages = packer(schema).collect(arena, place, [])
     check_each(messages, "Message")
     assert [message[2].count(b"\n") for message in messages] == [2, 1]
     assert packer(schema).measure(arena, place) == (2, 3, sum(len(message[2]) for message in messages))
     with pytest.raises(_core.RowError) as caught:
-        packer(schema, max_payload=5).collect(arena, place)
+        packer(schema, max_payload=5).collect(arena, place, [])
     check(caught.value.args, ALIASES["RowFailure"])
     assert caught.value.messages == []
     assert memory
@@ -276,7 +277,7 @@ def one_result(producer: _core.Producer) -> Any:
 
 
 def test_results_are_laid_out_as_told(batch, mock, producer):
-    """A chunk that is acknowledged, one that the broker refuses, and one with a row that cannot be encoded."""
+    """A chunk that is acknowledged, one that is refused, one that ends at a row, and one whose rows are left out."""
     schema, memory, arena, _, place = lay_out(batch)
     assert producer.partitions("orders", 10_000) == (4, 0)
     pack = packer(schema)
@@ -285,9 +286,9 @@ def test_results_are_laid_out_as_told(batch, mock, producer):
     acked = one_result(producer)
     check(acked, ALIASES["ChunkResult"])
     size = pack.measure(arena, place)[2]
-    hashes = _core.message_hashes([(message[1], message[2]) for message in pack.collect(arena, place)])
+    hashes = _core.message_hashes([(message[1], message[2]) for message in pack.collect(arena, place, [])])
     runs = [(0, 1, 2, sum(memoryview(hashes).cast("Q")) % 2**64)]
-    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0, runs)], [], 0, 0, None)
+    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0, runs)], [], 0, 0, None, [], 0)
 
     mock.push_request_errors(0, [29, 29])  # TOPIC_AUTHORIZATION_FAILED; its two messages may travel apart
     producer.produce(8, pack, arena, place)
@@ -303,6 +304,16 @@ def test_results_are_laid_out_as_told(batch, mock, producer):
     check(stopped, ALIASES["ChunkResult"])
     assert stopped[:5] == (9, [("", 0, 0, 0, 0, -1, -1, 0, [])], [], 0, 0)
     assert stopped[5][0] == 0
+
+    producer.produce(10, packer(schema, max_payload=5, skip_oversize=True), arena, place)
+    left_out = one_result(producer)
+    check(left_out, ALIASES["ChunkResult"])
+    assert left_out[:6] == (10, [("", 0, 0, 0, 0, -1, -1, 0, [])], [], 0, 0, None)
+    assert [(row, rows, oversize) for row, rows, _, _, oversize in left_out[6]] == [
+        (0, 1, True),
+        (1, 1, True),
+        (2, 1, True),
+    ]
     assert memory
 
     assert producer.outstanding == 0

@@ -16,6 +16,7 @@ CONNECTOR = {"transport": {"name": "kafka_output", "config": {"topic": "t"}}}
 OTHER = {  # a value for each setting of one format that is not its default
     "non_finite": "error", "csv_quote": "always", "csv_null": "NULL", "before_column": "b", "after_column": "a",
     "schemas": False, "csv_weight": False, "auto_register": False,
+    "on_bad_row": "skip", "on_oversize": "skip", "truncate_columns": "c",
 }  # fmt: skip
 NEEDED = {"python": {"encoder": "json:dumps"}}
 

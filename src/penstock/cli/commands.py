@@ -114,11 +114,11 @@ def _write(flags: argparse.Namespace) -> None:
     flag_reader.warn_of_visible_secrets(flags)
     config.log_warnings(loaded)
 
-    from penstock.source import open_source  # noqa: PLC0415 - 0.35 s for pyarrow
+    from penstock.deadletters import open_rows  # noqa: PLC0415 - 0.35 s for pyarrow
     from penstock.writer import write_source  # noqa: PLC0415
 
     with (
-        open_source(sources, input_format=flags.input_format) as source,
+        open_rows(sources, dead_letter=loaded.writer.dead_letter, input_format=flags.input_format) as source,
         _progress(loaded.topic, source.rows) as progress,
         _patience(loaded.topic, loaded.kafka["bootstrap.servers"], loaded.initialization_timeout_secs) as started,
     ):

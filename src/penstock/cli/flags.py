@@ -77,7 +77,7 @@ of them back with an ordinary consumer and print the receipt. Needs no Kafka and
 _CONFIG_ABOUT: Final = "List every setting with its type, its default, its meaning and why the default is what it is."
 
 _KEY: Final = re.compile(r"[A-Za-z0-9._-]+")
-_COLUMN_LISTS: Final = frozenset({"key", "partition_by", "header_columns", "topics"})
+_COLUMN_LISTS: Final = frozenset({"key", "partition_by", "header_columns", "topics", "truncate_columns"})
 _CONNECTION: Final = frozenset(
     {"bootstrap_servers", "region", "aws_iam", "aws_role_arn", "oauth_cb", "initialization_timeout_secs"}
 )

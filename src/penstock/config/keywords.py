@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
-from penstock.config.settings import KeyFormat, LogLevel, Partitioner  # noqa: TC001 - get_type_hints may ask
+from penstock.config.settings import KeyFormat, LogLevel, OversizePolicy, Partitioner, RowPolicy  # noqa: TC001 - get_type_hints may ask
 
 __all__ = ["Settings"]
 
@@ -69,6 +69,11 @@ class Settings(TypedDict, total=False):
     # schema registry
     auto_register: bool | None
     check_compatibility: bool | None
+    # rows that cannot go
+    on_bad_row: RowPolicy | None
+    on_oversize: OversizePolicy | None
+    truncate_columns: Names | None
+    dead_letter: str | None
     # topics and logins
     create_topic: Mapping[str, Any] | None
     region: str | None

@@ -20,7 +20,7 @@ from penstock.config.job import FRAMING_BYTES, Config, find_index
 from penstock.config.kafka.login import settle_login
 from penstock.config.kafka.rules import settle
 from penstock.config.memory import MIN_WORKER_BYTES, memory_shares, workers_text
-from penstock.config.message import check_message
+from penstock.config.message import check_message, check_policies
 from penstock.config.places import merge_options, merge_settings, read_places
 from penstock.config.references import References, read_references
 from penstock.config.scope import check_scope
@@ -59,6 +59,7 @@ _READERS: Final[dict[str, Callable[[Given], Any]]] = {
     "key": read_columns,
     "partition_by": read_columns,
     "header_columns": read_columns,
+    "truncate_columns": read_columns,
     "topics": read_topics,
     "memory_bytes": read_size,
     "relation": read_relation,
@@ -167,6 +168,7 @@ def _load(
     form = read_format(format, connector.format if connector is not None else None, references)
     check_message(form, writer, given)
     check_scope(form, writer)
+    check_policies(writer)
     return Config(
         topic=_topic(given.get("topic"), writer.topics, for_preview=for_preview),
         kafka=kafka,

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from penstock.config.connector import Given
     from penstock.config.settings import WriterConfig
 
-__all__ = ["check_message"]
+__all__ = ["check_message", "check_policies"]
 
 # Each of these makes every row a message of its own.
 _PER_ROW: Final = ("key", "headers_column", "header_columns", "timestamp_column", "topic_column", "tombstone_column")
+_POLICIES: Final = ("on_bad_row", "on_oversize")
 _ALWAYS_PACKED: Final = {
     "parquet": "a Parquet file holds many rows",
     "arrow": "an Arrow stream holds many rows",
@@ -84,4 +85,25 @@ def _check_topics(writer: WriterConfig, given: Mapping[str, Given]) -> None:
         raise ConfigError(
             f"{given['topic'].where}={shown(topic)} is not among topics, all that topic_column={shown(column)} may "
             "hold; add it there, or leave topic out"
+        )
+
+
+def check_policies(writer: WriterConfig) -> None:
+    """Refuse a policy for rows that cannot go without what it needs, and what no policy needs."""
+    kept = [setting for setting in _POLICIES if getattr(writer, setting) == "dead_letter"]
+    if kept and writer.dead_letter is None:
+        raise ConfigError(f"{kept[0]}=dead_letter needs dead_letter, the file to keep the rows in; give its path")
+    if writer.dead_letter is not None and not kept:
+        raise ConfigError(
+            f"dead_letter={shown(writer.dead_letter)} has no effect without on_bad_row=dead_letter or "
+            "on_oversize=dead_letter; give one of them, or leave it out"
+        )
+    if writer.on_oversize == "truncate" and not writer.truncate_columns:
+        raise ConfigError("on_oversize=truncate needs truncate_columns: which columns may be cut; name them")
+    if writer.on_oversize != "truncate" and writer.truncate_columns:
+        raise ConfigError("truncate_columns has no effect without on_oversize=truncate; give it, or leave them out")
+    if writer.on_oversize == "truncate" and writer.before_column is not None:
+        raise ConfigError(
+            "on_oversize=truncate and before_column exclude each other: the columns are in its struct; choose another "
+            "policy"
         )

@@ -11,6 +11,8 @@ from penstock.errors import ConfigError
 
 __all__ = ["check_scope"]
 
+_BY_ROW = ("json", "csv", "avro", "protobuf")
+_NOT_PYTHON = ("json", "csv", "avro", "protobuf", "parquet", "arrow")
 _JSON, _DEBEZIUM, _CSV, _AVRO, _REGISTRY = ("json",), ("json", "avro"), ("csv",), ("avro",), ("avro", "protobuf")
 _FORMATS: Final = {
     "binary_base64": _JSON,
@@ -31,6 +33,9 @@ _FORMATS: Final = {
     "avro_minimal_decimals": _AVRO,
     "avro_uuid": _AVRO,
     "avro_defaults": _AVRO,
+    "on_bad_row": _NOT_PYTHON,
+    "on_oversize": _NOT_PYTHON,
+    "truncate_columns": _BY_ROW,
     "auto_register": _REGISTRY,
     "check_compatibility": _REGISTRY,
 }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.formats import Context
 
-__all__ = ["check", "plain_fields", "plan", "refuse_fields"]
+__all__ = ["check", "plain_field", "plain_fields", "plan", "refuse_fields"]
 
 _MOST_DEPTH: Final = 64
 _DECIMAL128_DIGITS: Final = 38
@@ -106,7 +106,7 @@ def plain_fields(context: Context, name: str, *, table: bool) -> pa.Schema:
                 column=field.name,
             )
         seen.add(field.name)
-        fields.append(_plain_field(field, table=table))
+        fields.append(plain_field(field, table=table))
     return pa.schema(fields)
 
 
@@ -161,7 +161,8 @@ def _is_uuid(field: pa.Field) -> bool:
     return sixteen and (name == "arrow.uuid" or marks.get(b"sql_type") == b"UUID")
 
 
-def _plain_field(field: pa.Field, *, table: bool) -> pa.Field:
+def plain_field(field: pa.Field, *, table: bool) -> pa.Field:
+    """Return the field as src/core/export.cpp exports it, in the table's layouts where asked."""
     if table and _is_uuid(field):
         return field.with_type(pa.string())
     return field.with_type(_plain_type(_values(field.type), table=table))
@@ -172,7 +173,7 @@ def _plain_type(kind: pa.DataType, *, table: bool) -> pa.DataType:  # noqa: C901
     t = pa.types
 
     def inner(field: pa.Field) -> pa.Field:
-        return _plain_field(field, table=table)
+        return plain_field(field, table=table)
 
     if isinstance(kind, pa.BaseExtensionType):
         storage = _plain_type(kind.storage_type, table=table)
