@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from penstock import _core
-from penstock.coordinator import Chunk, row_error
+from penstock.coordinator import Chunk
 from penstock.errors import EncodeError
-from penstock.source.batch import ROWS_PER_PIECE
+from penstock.source.batch import ROWS_PER_PIECE, row_error
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from penstock import _core
-from penstock.coordinator import row_error
-from penstock.source.batch import PIECE_BYTES, ROWS_PER_PIECE, Origins, bytes_of
+from penstock.source.batch import PIECE_BYTES, ROWS_PER_PIECE, Origins, bytes_of, row_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

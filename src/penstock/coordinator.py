@@ -32,8 +32,9 @@ from penstock.errors import (
     WriteTimeout,
 )
 from penstock.logs import tell_log
-from penstock.report import ErrorReport, PartitionReport, Report
+from penstock.report import receipt
 from penstock.restarts import Restarts
+from penstock.source.batch import find_row, row_error, row_name
 from penstock.tokens import open_tokens
 from penstock.vitals import LINE_BYTES, Vitals
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from penstock.config import Config
     from penstock.layout import Layout
+    from penstock.report import Report
     from penstock.source.batch import Origins
     from penstock.tokens import Tokens
 
@@ -372,7 +374,7 @@ class Coordinator:
                 self._warned[large] = True
                 _log.warning("%s; such rows are left out: %s", error, "on_oversize" if large else "on_bad_row")
             for at in range(row - rows + 1, row + 1) if self._policies[large] == "dead_letter" else ():
-                source, number = _find(origin, first_row + at)
+                source, number = find_row(origin, first_row + at)
                 letters.append(DeadLetter(at, str(error), "oversize" if large else "bad_row", source, number))
         if letters and self.dead_letters is not None:
             self.dead_letters.append(layout, letters, read)
@@ -464,44 +466,17 @@ class Coordinator:
     def report(self) -> Report:
         """Return the counts so far."""
         self.look_at_memory()
-        ledger = self.ledger
         seconds = 0.0
         if self._first_batch is not None:
             seconds = (self._last_ack or time.monotonic()) - self._first_batch
-        return Report(
+        return receipt(
+            self.ledger,
             topic=self.config.topic,
             workers=self.workers,
-            rows=ledger.acknowledged,
-            messages=ledger.messages,
-            bytes=ledger.bytes,
-            failed_rows=ledger.failed,
-            unknown_rows=ledger.unknown,
-            skipped_rows=ledger.skipped,
-            bad_rows=ledger.bad,
-            oversize_rows=ledger.oversize,
-            shortened_rows=ledger.shortened,
-            resent_rows=ledger.resent,
             restarts=self._restarts.total,
-            null_keys=ledger.null_keys,
-            startup_seconds=round(self.startup_seconds, 6),
-            seconds=round(max(seconds, 0.0), 6),
-            partitions=tuple(
-                PartitionReport(
-                    topic or self.config.topic,
-                    partition,
-                    total.messages,
-                    total.rows,
-                    total.first_offset if total.first_offset >= 0 else None,
-                    total.last_offset if total.last_offset >= 0 else None,
-                    total.runs.told() if self.config.writer.audit else None,
-                )
-                for (topic, partition), total in sorted(ledger.partitions.items())
-            ),
-            errors=tuple(
-                ErrorReport(code, error.name, error.rows, error.example)
-                for code, error in sorted(ledger.errors.items(), key=lambda item: -item[1].rows)
-            ),
-            unknown_offsets=ledger.unknown_offsets,
+            audit=self.config.writer.audit,
+            startup_seconds=self.startup_seconds,
+            seconds=max(seconds, 0.0),
             peak_memory_bytes=self._peak_memory,
         )
 
@@ -518,20 +493,3 @@ class Coordinator:
             self._crew.close(kill=kill)
         finally:
             self.arena.close()
-
-
-def row_error(origin: str | Origins, row: int, column: str, text: str) -> EncodeError:
-    """Return the error for a row that cannot be encoded."""
-    origin, row = _find(origin, row)
-    where = f'row {row}, column "{column}"' if column else f"row {row}"
-    return EncodeError(f"{origin}: {where}: {text}", row=row, column=column or None, source=origin)
-
-
-def row_name(origin: str | Origins, row: int) -> str:
-    """Return what a row is called outside of errors about its values."""
-    origin, row = _find(origin, row)
-    return f"{origin}: row {row}"
-
-
-def _find(origin: str | Origins, row: int) -> tuple[str, int]:
-    return (origin, row) if isinstance(origin, str) else origin.find(row)

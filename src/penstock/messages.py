@@ -17,12 +17,12 @@ from penstock import _core
 from penstock import config as configuration
 from penstock.batches import BatchEncoder
 from penstock.consolidate import Consolidation, Rows, paired
-from penstock.coordinator import row_error
 from penstock.deadletters import open_rows
 from penstock.encode import Plan, Planner
 from penstock.errors import ConfigError
 from penstock.layout import ColumnarLayout, make_packer
 from penstock.registry import open_registry
+from penstock.source.batch import row_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -6,11 +6,14 @@ Text, JSON and HTML are three views of the same fields. Imports neither pyarrow 
 from __future__ import annotations
 
 from html import escape
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-__all__ = ["ErrorReport", "PartitionReport", "Report", "human_bytes"]
+if TYPE_CHECKING:
+    from penstock.acks import Ledger
+
+__all__ = ["ErrorReport", "PartitionReport", "Report", "human_bytes", "receipt"]
 
 # A topic can have thousands of partitions and a terminal a few dozen lines; to_dict() and to_json() have them all.
 _PARTITIONS_SHOWN = 16
@@ -195,6 +198,56 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         if self.unknown_offsets:
             lines.append(f"acknowledged without an offset: {self.unknown_offsets:,} messages")
         return lines
+
+
+def receipt(
+    ledger: Ledger,
+    *,
+    topic: str,
+    workers: int,
+    restarts: int,
+    audit: bool,
+    startup_seconds: float,
+    seconds: float,
+    peak_memory_bytes: int,
+) -> Report:
+    """Return the receipt of what a ledger has counted; the rest is as in Report."""
+    return Report(
+        topic=topic,
+        workers=workers,
+        rows=ledger.acknowledged,
+        messages=ledger.messages,
+        bytes=ledger.bytes,
+        failed_rows=ledger.failed,
+        unknown_rows=ledger.unknown,
+        skipped_rows=ledger.skipped,
+        bad_rows=ledger.bad,
+        oversize_rows=ledger.oversize,
+        shortened_rows=ledger.shortened,
+        resent_rows=ledger.resent,
+        restarts=restarts,
+        null_keys=ledger.null_keys,
+        startup_seconds=round(startup_seconds, 6),
+        seconds=round(seconds, 6),
+        partitions=tuple(
+            PartitionReport(
+                name or topic,
+                partition,
+                total.messages,
+                total.rows,
+                total.first_offset if total.first_offset >= 0 else None,
+                total.last_offset if total.last_offset >= 0 else None,
+                total.runs.told() if audit else None,
+            )
+            for (name, partition), total in sorted(ledger.partitions.items())
+        ),
+        errors=tuple(
+            ErrorReport(code, error.name, error.rows, error.example)
+            for code, error in sorted(ledger.errors.items(), key=lambda item: -item[1].rows)
+        ),
+        unknown_offsets=ledger.unknown_offsets,
+        peak_memory_bytes=peak_memory_bytes,
+    )
 
 
 def human_bytes(count: float) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from penstock.errors import SchemaError
+from penstock.errors import EncodeError, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,10 @@ __all__ = [
     "Origins",
     "bytes_of",
     "check_same_columns",
+    "find_row",
     "piece_rows",
+    "row_error",
+    "row_name",
     "slices",
 ]
 
@@ -73,6 +76,24 @@ class Origins:
         """Return the origin of a row of the whole, and the row's number there."""
         start, origin, first = self._parts[bisect.bisect_right(self._parts, row, key=lambda part: part[0]) - 1]
         return origin, first + row - start
+
+
+def row_error(origin: str | Origins, row: int, column: str, text: str) -> EncodeError:
+    """Return the error for a row that cannot be encoded."""
+    origin, row = find_row(origin, row)
+    where = f'row {row}, column "{column}"' if column else f"row {row}"
+    return EncodeError(f"{origin}: {where}: {text}", row=row, column=column or None, source=origin)
+
+
+def row_name(origin: str | Origins, row: int) -> str:
+    """Return what a row is called outside of errors about its values."""
+    origin, row = find_row(origin, row)
+    return f"{origin}: row {row}"
+
+
+def find_row(origin: str | Origins, row: int) -> tuple[str, int]:
+    """Return where a row came from, and its number there."""
+    return (origin, row) if isinstance(origin, str) else origin.find(row)
 
 
 def piece_rows(rows: int, size: int) -> int:
