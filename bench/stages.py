@@ -214,6 +214,7 @@ def encode_and_send(shape: data.Shape, records: int, settings: dict[str, Any]) -
         window_messages=shares.queue_messages,
         queue_bytes=shares.queue_kbytes << 10,
         slab_bytes=shares.encode_buffer_bytes,
+        audit=False,
         check_signals=False,
     )
     producer.partitions(
@@ -228,7 +229,7 @@ def encode_and_send(shape: data.Shape, records: int, settings: dict[str, Any]) -
 
         def count(results: Sequence[Any]) -> None:
             nonlocal acked, size
-            for _, partitions, errors, _, failure in results:
+            for _, partitions, errors, _, _, failure in results:
                 if errors or failure:
                     raise WrongResultError(f"{errors} {failure}")
                 acked += sum(ack[2] for ack in partitions)

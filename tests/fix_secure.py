@@ -89,7 +89,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     return set_variables
 
 
-def unsigned_token(argument: str) -> tuple[str, float]:
+def unsigned_token(argument: str, life_secs: float = 600) -> tuple[str, float]:
     """An oauth_cb: an unsigned JSON web token of the user that sasl.oauthbearer.config names."""
     now = time.time()
 
@@ -97,7 +97,7 @@ def unsigned_token(argument: str) -> tuple[str, float]:
         return base64.urlsafe_b64encode(json.dumps(members).encode()).decode().rstrip("=")
 
     user = argument.removeprefix("principal=")
-    return f"{part(alg='none')}.{part(sub=user, iat=now - 1, exp=now + 600)}.", now + 600
+    return f"{part(alg='none')}.{part(sub=user, iat=now - 1, exp=now + life_secs)}.", now + life_secs
 
 
 def pytest_report_header() -> list[str]:

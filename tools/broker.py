@@ -219,7 +219,8 @@ class Broker:
 
     def write_files(self) -> None:
         """Write what the format and Kafka read into the directory, which is theirs to start in."""
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Its first letter comes from "k": one that begins with - the tool takes for an option.
+        cluster = base64.urlsafe_b64encode(b"k" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         arguments = ["format", "-t", cluster, "-c", self._path("server.properties")]
         for user, password in self.scram.items():
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):

@@ -11,22 +11,18 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import sys
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import penstock
+import readme_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-README: Final = Path(__file__).parent.parent / "README.md"
-START: Final = "<!-- types -->\n"
-END: Final = "<!-- /types -->"
 COLUMN: Final = "v"  # what the samples' only column is called
 SAME: Final = "the same"
 
@@ -224,16 +220,5 @@ def table() -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def main() -> None:
-    """Print the table or write it."""
-    made = table()
-    if sys.argv[1:] != ["--write"]:
-        print(made, end="")
-        return
-    before, _, rest = README.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    README.write_text(before + START + made + END + after, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    readme_table.main("types", table())

@@ -8,15 +8,12 @@ tools/troubleshooting_table.py --write    put it between the markers in README.m
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parent.parent
-README: Final = ROOT / "README.md"
-DATA: Final = ROOT / "tests" / "broken_configurations.py"
-START: Final = "<!-- troubleshooting -->\n"
-END: Final = "<!-- /troubleshooting -->"
+import readme_table
+
+DATA: Final = Path(__file__).parent.parent / "tests" / "broken_configurations.py"
 
 
 def table() -> str:
@@ -28,16 +25,5 @@ def table() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def main() -> None:
-    """Print the table or write it."""
-    made = table()
-    if sys.argv[1:] != ["--write"]:
-        print(made, end="")
-        return
-    before, _, rest = README.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    README.write_text(before + START + made + END + after, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    readme_table.main("troubleshooting", table())

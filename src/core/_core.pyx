@@ -4,6 +4,7 @@
 Types and meanings are in _core.pyi. Every call that works on rows releases the interpreter lock.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
@@ -11,7 +12,7 @@ from libc.stdio cimport FILE, fclose, fflush
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
-from libcpp.memory cimport make_shared, shared_ptr, static_pointer_cast, unique_ptr
+from libcpp.memory cimport make_shared, make_unique, shared_ptr, static_pointer_cast, unique_ptr
 from libcpp.string cimport string
 from libcpp.utility cimport move, pair
 from libcpp.vector cimport vector
@@ -27,6 +28,7 @@ from core cimport (
 )
 from core cimport FieldsOptions, MessageFields, Role, make_big_endian_key, make_raw_key, suits_
 from core cimport Broker, CAdmin, Client, ClientError, Options, Outcome, TopicConfig, TopicDescription
+from core cimport CXxh64, Run, find_hashes, message_hash, sort_numbers
 from core cimport Bytes, CExporter, Exported, ExportLayout, Extras, add_header, delete_bit, export_events, row_mask
 
 import os
@@ -214,6 +216,45 @@ def rewrite_json(const uint8_t[:] text):
     if not rewrite_json_(&text[0] if size else NULL, size, out, why):
         raise ValueError(why.decode(errors="replace"))
     return <bytes> out
+
+
+def xxh64(const uint8_t[:] text, uint64_t seed=0):
+    cdef unique_ptr[CXxh64] hash_ = make_unique[CXxh64](seed)
+    cdef size_t size = text.shape[0]
+    hash_.get().add(&text[0] if size else NULL, size)
+    return hash_.get().finish()
+
+
+def message_hashes(messages):
+    hashes = bytearray(8 * len(messages))
+    cdef uint8_t* at = <uint8_t*> PyByteArray_AS_STRING(hashes)
+    cdef Bytes key
+    cdef Bytes value
+    cdef uint64_t hash_
+    for key_, value_ in messages:
+        key = bytes_of(key_)
+        value = bytes_of(value_)
+        hash_ = message_hash(key.data, key.size, value.data, value.size)
+        memcpy(at, &hash_, 8)
+        at += 8
+    return hashes
+
+
+def sort_hashes(uint64_t[::1] hashes):
+    cdef size_t size = hashes.shape[0]
+    cdef uint64_t* at = &hashes[0] if size else NULL
+    with nogil:
+        sort_numbers(at, at + size)
+
+
+def find_sorted(const uint64_t[::1] hashes, const uint64_t[::1] others):
+    cdef size_t size = hashes.shape[0]
+    cdef size_t count = others.shape[0]
+    found = bytearray(count)
+    cdef uint8_t* to = <uint8_t*> PyByteArray_AS_STRING(found)
+    if size and count:
+        find_hashes(&hashes[0], size, &others[0], count, to)
+    return found
 
 
 def watch_parent(int pidfd, int socket, uintptr_t beat):

@@ -49,7 +49,8 @@ cdef class Producer(_Interruptible):
     cdef unique_ptr[CProducer] producer
 
     def __init__(
-        self, *, configuration, str topic, headers, int64_t window_messages, int64_t queue_bytes, int64_t slab_bytes, cbool check_signals,
+        self, *, configuration, str topic, headers, int64_t window_messages, int64_t queue_bytes, int64_t slab_bytes, cbool audit,
+        cbool check_signals,
     ):
         require_librdkafka()
         cdef ProducerOptions options
@@ -64,6 +65,7 @@ cdef class Producer(_Interruptible):
         options.window_messages = window_messages
         options.queue_bytes = queue_bytes
         options.slab_bytes = slab_bytes
+        options.audit = audit
         if check_signals:
             self.producer.reset(new CProducer(options, signals_pending, <void*> self))
         else:
@@ -153,7 +155,10 @@ cdef class Producer(_Interruptible):
             found.append((
                 r.id,
                 [
-                    (p.topic.decode(), p.partition, p.messages, p.rows, p.bytes, p.first_offset, p.last_offset, p.unknown_offsets)
+                    (
+                        p.topic.decode(), p.partition, p.messages, p.rows, p.bytes, p.first_offset, p.last_offset, p.unknown_offsets,
+                        [(run.first, run.last, run.count, run.sum) for run in p.runs],
+                    )
                     for p in r.partitions
                 ],
                 [(e.first, error_name(e.first), e.second.rows, e.second.messages, e.second.example.decode(errors="replace")) for e in r.errors],

@@ -403,6 +403,27 @@ cdef extern from "admin.hpp" namespace "penstock" nogil:
         Outcome create_topic(const string&, int32_t, int32_t, const Options&, int) except +
 
 
+cdef extern from "runs.hpp" namespace "penstock" nogil:
+    struct Run:
+        int64_t first
+        int64_t last
+        int64_t count
+        uint64_t sum
+
+
+cdef extern from "xxhash.hpp" namespace "penstock" nogil:
+    cdef cppclass CXxh64 "penstock::Xxh64":
+        CXxh64(uint64_t)
+        void add(const void*, size_t)
+        uint64_t finish()
+    uint64_t message_hash(const void*, size_t, const void*, size_t)
+    void find_hashes(const uint64_t*, size_t, const uint64_t*, size_t, uint8_t*)
+
+
+cdef extern from "<algorithm>" namespace "std" nogil:
+    void sort_numbers "std::sort" (uint64_t*, uint64_t*)
+
+
 cdef extern from "produce.hpp" namespace "penstock" nogil:
     struct ProducerOptions:
         Options configuration
@@ -411,6 +432,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         int64_t window_messages
         int64_t queue_bytes
         int64_t slab_bytes
+        cbool audit
     struct PartitionAck:
         string topic
         int32_t partition
@@ -420,6 +442,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         int64_t first_offset
         int64_t last_offset
         int64_t unknown_offsets
+        vector[Run] runs
     struct ErrorCount:
         int64_t rows
         int64_t messages

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "xxhash.hpp"
+
 namespace penstock {
 
 using rk::api;
@@ -346,10 +348,12 @@ void Producer::delivered(const rk::Message& m) {
   outstanding_ -= 1;
   outstanding_bytes_ -= static_cast<int64_t>(m.len + m.key_len);
   const bool maybe = m.err != 0 && api.message_status(&m) != rk::status_not_persisted;
-  report(*static_cast<Record*>(m.opaque), m.err, m.partition, m.offset, m.len + m.key_len, maybe);
+  // The value still lies in its slab, which the report may let go of.
+  const uint64_t hash = options_.audit && m.err == 0 ? message_hash(m.key, m.key_len, m.payload, m.len) : 0;
+  report(*static_cast<Record*>(m.opaque), m.err, m.partition, m.offset, m.len + m.key_len, maybe, hash);
 }
 
-void Producer::report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes, bool maybe) {
+void Producer::report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes, bool maybe, uint64_t hash) {
   Working& chunk = *record.chunk;
   record.pending -= 1;
   if (code == 0) {
@@ -371,6 +375,7 @@ void Producer::report(Record& record, int32_t code, int32_t partition, int64_t o
     } else {
       if (ack.first_offset < 0 || offset < ack.first_offset) ack.first_offset = offset;
       if (offset > ack.last_offset) ack.last_offset = offset;
+      if (options_.audit) add_offset(ack.runs, offset, hash);
     }
   } else {
     ErrorCount& error = chunk.result.errors[code];
@@ -417,6 +422,7 @@ void Producer::settle(Working& chunk) {
     if (lost) carried_maybe = record.maybe;
     carried = !record.open ? 0 : (lost ? record.code : (record.rows > 0 ? 0 : before));
   }
+  for (PartitionAck& ack : result.partitions) join_runs(ack.runs);
   const uint64_t id = result.id;
   results_.push_back(std::make_unique<ChunkResult>(std::move(result)));
   chunks_.erase(id);

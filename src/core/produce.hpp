@@ -17,6 +17,7 @@
 #include "client.hpp"
 #include "pack.hpp"
 #include "rdkafka.hpp"
+#include "runs.hpp"
 
 namespace penstock {
 
@@ -27,6 +28,7 @@ struct ProducerOptions {
   int64_t window_messages = 65536;  // most messages without a delivery report
   int64_t queue_bytes = 0;          // most bytes of keys and values without one; below librdkafka's own queue limit
   int64_t slab_bytes = 0;           // most bytes of slabs
+  bool audit = false;               // keep the runs of acknowledged offsets
 };
 
 // What the broker said of one partition's messages of one chunk.
@@ -39,6 +41,7 @@ struct PartitionAck {
   int64_t first_offset = -1;
   int64_t last_offset = -1;
   int64_t unknown_offsets = 0; // acknowledged, but the broker named no offset
+  std::vector<Run> runs;       // of the others, with audit
 };
 
 struct ErrorCount {
@@ -128,7 +131,7 @@ class Producer : public Client, public Sink {
 
   static void on_delivery(void* rk, const rk::Message* m, void* client);
   void delivered(const rk::Message& m);
-  void report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes, bool maybe = false);
+  void report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes, bool maybe = false, uint64_t hash = 0);
   void settle(Working& chunk);
   void flush_batch();
   void drop_batch();

@@ -7,7 +7,7 @@ Every call that works on rows releases the interpreter lock. No object here may 
 The aliases are for annotations alone: the core itself does not have them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from typing_extensions import Buffer, Self
@@ -21,10 +21,13 @@ SchemaSpec: TypeAlias = tuple[str, str, str, str, tuple[SchemaSpec, ...], Schema
 # where there is nothing: no entries means the rows from `first row` on in order, no repeats means once each. sequence:
 # the number of its first event within the writer.
 Place: TypeAlias = tuple[int, int, int, int, int, int, int]
-# (topic, partition, messages, rows, bytes of keys and values, first offset, last offset, unknown offsets): one for each
-# group of the chunk, in order, then one for each partition of a topic of the rows' own that acknowledged something; ""
-# is the producer's topic. messages is 0 and an offset -1 where the broker acknowledged nothing, or named none.
-PartitionAck: TypeAlias = tuple[str, int, int, int, int, int, int, int]
+# A run of acknowledged offsets: (first, last, count, sum of message_hashes modulo 2^64)
+Run: TypeAlias = tuple[int, int, int, int]
+# (topic, partition, messages, rows, bytes of keys and values, first offset, last offset, unknown offsets, runs): one
+# for each group of the chunk, in order, then one for each partition of a topic of the rows' own that acknowledged
+# something; "" is the producer's topic. messages is 0 and an offset -1 where the broker acknowledged nothing, or named
+# none. Runs are there with `audit` only, in order, with gaps between.
+PartitionAck: TypeAlias = tuple[str, int, int, int, int, int, int, int, list[Run]]
 # (librdkafka's code, its name, rows, messages, the text of the first one)
 ErrorCount: TypeAlias = tuple[int, str, int, int, str]
 # (row, column, text): which row could not be encoded, the path of its column (may be empty), and why
@@ -94,6 +97,21 @@ def librdkafka_partition_of(partitioner: str, key: Buffer, partitions: int) -> i
 
 def rewrite_json(text: Buffer) -> bytes:
     """Rewrite one JSON value as a VARIANT column is written; ValueError in one sentence with the byte."""
+
+def xxh64(text: Buffer, seed: int = 0) -> int:
+    """Return the XXH64 of bytes."""
+
+def message_hashes(messages: Collection[tuple[bytes | None, bytes | None]]) -> bytearray:
+    """Hash (key, value) of each message: 8 bytes each, an unsigned number as this machine has it.
+
+    XXH64 of: the key's length as 4 bytes, little-endian, -1 for a null key, then the key; the same of the value.
+    """
+
+def sort_hashes(hashes: Buffer) -> None:
+    """Sort unsigned 64-bit numbers where they lie."""
+
+def find_sorted(hashes: Buffer, others: Buffer) -> bytearray:
+    """Return a byte for each of the others: 1 where it is among the sorted hashes."""
 
 def watch_parent(pidfd: int, socket: int, beat: int) -> None:
     """Start a native thread that ends this process (status 3) once the parent has ended or hung up the socket.
@@ -348,6 +366,7 @@ class Producer:
     headers          on every message; None: a header without a value
     window_messages  most messages without a report
     queue_bytes      most bytes of keys and values without one; slab_bytes: most bytes of the memory they are encoded in
+    audit            keep the runs of acknowledged offsets
     check_signals    true in the caller's process: waits run signal handlers, and raise what these raise
     """
 
@@ -360,6 +379,7 @@ class Producer:
         window_messages: int,
         queue_bytes: int,
         slab_bytes: int,
+        audit: bool,
         check_signals: bool,
     ) -> None: ...
     def partitions(self, topic: str, timeout_ms: int) -> tuple[int, int]:

@@ -16,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from penstock.runs import Runs
+
 if TYPE_CHECKING:
     from penstock.control import PartitionAck
 
@@ -34,13 +36,14 @@ class _Chunk:
 
 @dataclass
 class PartitionTotal:
-    """What one partition has acknowledged so far; offsets are -1 until one was named."""
+    """What one partition has acknowledged so far; offsets are -1 until one was named, runs there are with audit."""
 
     messages: int = 0
     rows: int = 0
     bytes: int = 0
     first_offset: int = -1
     last_offset: int = -1
+    runs: Runs = field(default_factory=Runs)
 
     def add(self, messages: int, rows: int, size: int, first: int, last: int) -> None:
         """Count what one chunk brought."""
@@ -188,10 +191,13 @@ class Ledger:
 
     def _count(self, partitions: list[PartitionAck]) -> int:
         acknowledged = 0
-        for topic, partition, messages, rows, size, first, last, unknown in partitions:
-            if messages == 0:
+        for topic, partition, messages, rows, size, first, last, unknown, runs in partitions:
+            if messages == 0 and not runs:
                 continue
-            self.partitions.setdefault((topic, partition), PartitionTotal()).add(messages, rows, size, first, last)
+            total = self.partitions.setdefault((topic, partition), PartitionTotal())
+            total.add(messages, rows, size, first, last)
+            for run in runs:
+                total.runs.add(run)
             self.messages += messages
             self.bytes += size
             self.unknown_offsets += unknown

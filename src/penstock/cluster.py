@@ -162,10 +162,16 @@ class Cluster:
                 "for an ACL that allows WRITE",
                 code="TOPIC_AUTHORIZATION_FAILED",
             )
-        code, text, config = self._admin.topic_config(name, self._request_ms())
-        untold = "" if code == 0 else text or _core.error_text(code)
+        config, untold = self.settings(name)
         self.tell_log()
         return Topic(name, partitions, None if operations is None else tuple(operations), config, untold, made)
+
+    def settings(self, name: str) -> tuple[dict[str, str], str]:
+        """Return a topic's settings, the broker's defaults included; where they may not be read none, and why."""
+        if not self._admin.has_controller:
+            return {}, "the cluster names no controller that could be asked"
+        code, text, config = self._admin.topic_config(name, self._request_ms())
+        return config, "" if code == 0 else text or _core.error_text(code)
 
     def tell_log(self) -> None:
         """Hand on what librdkafka logged, each line once, but for failed connections, which the errors tell as well."""

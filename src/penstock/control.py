@@ -42,8 +42,11 @@ __all__ = [
 ]
 
 SIZE_BYTES: Final = 8  # of a Start, little-endian, in front of it
-# (topic, or "" for the writer's own, partition, messages, rows, bytes, first offset, last offset, unknown offsets)
-PartitionAck = tuple[str, int, int, int, int, int, int, int]
+# (first offset, last, count, sum of hashes): acknowledged offsets without a gap, see runs.py
+Run = tuple[int, int, int, int]
+# (topic, or "" for the writer's own, partition, messages, rows, bytes, first offset, last offset, unknown offsets,
+# runs)
+PartitionAck = tuple[str, int, int, int, int, int, int, int, list[Run]]
 # (librdkafka's code, its name, rows, messages, example)
 ErrorCount = tuple[int, str, int, int, str]
 # (row, column, text): where a row could not be encoded, and why
@@ -72,6 +75,7 @@ class Start(msgspec.Struct, array_like=True):
     topics  those that must be there, `topic` first
     vitals  where the worker's line of vitals.py lies in the arena; -1: inside the calling process there is none
     token   to log in with, until the next one comes; None: librdkafka needs none of ours
+    audit   tell the runs of acknowledged offsets
     """
 
     worker: int
@@ -86,6 +90,7 @@ class Start(msgspec.Struct, array_like=True):
     initialization_timeout_secs: float
     vitals: int = -1
     token: Token | None = None
+    audit: bool = False
 
     def __repr__(self) -> str:
         return f"<Start of worker {self.worker} for {', '.join(self.topics)}>"
@@ -127,7 +132,10 @@ class Refused(msgspec.Struct, array_like=True, tag=2):
 
 
 class PartialAck(msgspec.Struct, array_like=True, tag=3):
-    """The first of an Ack's partitions, when they are too many for one packet."""
+    """The first of an Ack's partitions, when they are too many for one packet.
+
+    One of many runs is told in pieces: its counts with the first, only runs in those behind.
+    """
 
     chunk: int
     partitions: list[PartitionAck]

@@ -157,6 +157,7 @@ class Coordinator:
             initialization_timeout_secs=timeout_secs,
             vitals=self._vitals.position(worker),
             token=None if self._tokens is None else self._tokens.current,
+            audit=config.writer.audit,
         )
 
     def _receive(self, timeout: float) -> Iterator[tuple[int, control.FromWorker]]:
@@ -428,6 +429,7 @@ class Coordinator:
                     total.rows,
                     total.first_offset if total.first_offset >= 0 else None,
                     total.last_offset if total.last_offset >= 0 else None,
+                    total.runs.told() if self.config.writer.audit else None,
                 )
                 for (topic, partition), total in sorted(ledger.partitions.items())
             ),

@@ -7,9 +7,10 @@
     ├── EncodeError      a row that has no form in the chosen format                   exit 3
     ├── ConnectError     no broker, no topic, refused before the first row             exit 4
     ├── DeliveryError    the broker did not acknowledge every message                  exit 4
-    │   ├── WorkerDied   a worker process ended before its rows were acknowledged
+    │   ├── WorkerDied   worker processes ended early, more of them than are replaced
     │   └── Fenced       another producer took over
     ├── WriteTimeout     no room in the arena within the time given                    exit 4
+    ├── NotVerified      a topic does not hold what a receipt says, or cannot tell     exit 5
     ├── WriterClosed     the writer was closed, by you or by an earlier error          exit 1
     └── InternalError    a bug of ours; please report it                               exit 1
 
@@ -31,6 +32,7 @@ __all__ = [
     "EncodeError",
     "Fenced",
     "InternalError",
+    "NotVerified",
     "PenstockError",
     "SchemaError",
     "SourceError",
@@ -125,7 +127,7 @@ class DeliveryError(PenstockError):
 
 
 class WorkerDied(DeliveryError):  # noqa: N818 - the name is what happened
-    """A worker process ended early.
+    """A worker process ended early, and none was to take its place.
 
     acknowledged_rows  the broker has them
     failed_rows        the broker does not have them
@@ -141,6 +143,12 @@ class WriteTimeout(PenstockError):  # noqa: N818 - the name is what happened
     """No room in the arena within the time given; the rows that found room are sent, the writer stays open."""
 
     exit_code = 4
+
+
+class NotVerified(PenstockError):  # noqa: N818 - the name is what happened
+    """A topic does not hold what a receipt says was acknowledged, or it cannot be told any more."""
+
+    exit_code = 5
 
 
 class WriterClosed(PenstockError):  # noqa: N818 - the name is what happened

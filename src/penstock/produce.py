@@ -36,6 +36,7 @@ def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refu
             window_messages=start.window_messages,
             queue_bytes=start.queue_bytes,
             slab_bytes=start.slab_bytes,
+            audit=start.audit,
             check_signals=check_signals,
         )
     except ValueError as error:

@@ -6,7 +6,7 @@ Text, JSON and HTML are three views of the same fields. Imports neither pyarrow 
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -18,12 +18,17 @@ _ERRORS_SHOWN = 8
 _WIDTH = 80
 
 
+Sum = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+
+
 class PartitionReport(msgspec.Struct, frozen=True):
     """What one partition acknowledged in this run.
 
     rows          input rows, each counted once however many messages it needed
     first_offset  lowest and highest offset that a delivery report named; None where the broker named none (acks=0).
     last_offset   Other producers may have written between the two
+    runs          with audit: the acknowledged offsets, each run without a gap as (first, last, count, sum); the sum is
+                  that of the XXH64 of key and value, modulo 2^64, as 16 hexadecimal digits. None without audit
     """
 
     topic: str
@@ -32,6 +37,7 @@ class PartitionReport(msgspec.Struct, frozen=True):
     rows: int
     first_offset: int | None = None
     last_offset: int | None = None
+    runs: tuple[tuple[int, int, int, Sum], ...] | None = None
 
 
 class ErrorReport(msgspec.Struct, frozen=True):
@@ -103,7 +109,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain dicts, lists, numbers and strings, in the order of the JSON text."""
         plain = msgspec.to_builtins(self)
-        plain["partitions"] = list(plain["partitions"])
+        plain["partitions"] = [
+            part | {"runs": None if part["runs"] is None else list(map(list, part["runs"]))}
+            for part in plain["partitions"]
+        ]
         plain["errors"] = list(plain["errors"])
         return dict(plain)
 

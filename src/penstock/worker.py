@@ -8,6 +8,7 @@ formats that pyarrow or a plug-in writes bring more, with their first chunk (bat
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
 import os
 import select
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Work", "main"]
 
-# An ack with this many partitions stays below the 200 kB that a packet may hold everywhere, names of topics included.
-_PARTITIONS_PER_PACKET = 500
+# An ack stays below the 200 kB that a packet may hold everywhere: most bytes of its partitions, and what one of them
+# takes at most, with a topic's name, and one run.
+_PACKET_BYTES = 160_000
+_PARTITION_BYTES = 320
+_RUN_BYTES = 40
+_RUNS_PER_PIECE = 1000
 # So does a log of this many lines, which librdkafka cuts at 2048 bytes each.
 _LINES_PER_PACKET = 64
 _IDLE_SECS = 1.0
@@ -110,10 +115,9 @@ class Work:
         for chunk, partitions, errors, unknown_rows, null_keys, failure in found:
             if fatal is not None and errors:
                 continue
-            rest = partitions
-            while len(rest) > _PARTITIONS_PER_PACKET:
-                yield control.PartialAck(chunk, rest[:_PARTITIONS_PER_PACKET])
-                rest = rest[_PARTITIONS_PER_PACKET:]
+            *parts, rest = _packets(partitions)
+            for part in parts:
+                yield control.PartialAck(chunk, part)
             yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure)
         yield from self._log()
         if fatal is not None and not self._failing:
@@ -131,6 +135,28 @@ class Work:
         if self._producer is not None:
             self._producer.close()
             self._producer = None
+
+
+def _packets(partitions: list[control.PartitionAck]) -> list[list[control.PartitionAck]]:
+    """Share an answer out to packets."""
+    packets: list[list[control.PartitionAck]] = [[]]
+    size = 0
+    for one in itertools.chain.from_iterable(map(_pieces, partitions)):
+        need = _PARTITION_BYTES + _RUN_BYTES * len(one[-1])
+        if size + need > _PACKET_BYTES:
+            packets.append([])
+            size = 0
+        packets[-1].append(one)
+        size += need
+    return packets
+
+
+def _pieces(partition: control.PartitionAck) -> Iterator[control.PartitionAck]:
+    """Cut a partition of many runs: its counts go with the first of them."""
+    topic, number, messages, rows, size, first, last, unknown, runs = partition
+    yield topic, number, messages, rows, size, first, last, unknown, runs[:_RUNS_PER_PIECE]
+    for at in range(_RUNS_PER_PIECE, len(runs), _RUNS_PER_PIECE):
+        yield topic, number, 0, 0, 0, -1, -1, 0, runs[at : at + _RUNS_PER_PIECE]
 
 
 def main(parent_pid: int, socket_fd: int, arena_fd: int, tokens_fd: int | None = None) -> None:

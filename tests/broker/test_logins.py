@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -223,3 +226,45 @@ def test_the_examples_deliver(
     more = ["-X", f"ssl.ca.location={secure.pki['ca']}"] if name == "AWS" else []
     assert main(["write", str(source), "--workers", "0", "--config", str(config), *more]) == 0
     assert ids(secure_kafka, topic) == [7]
+
+
+class _TokenServer(BaseHTTPRequestHandler):
+    """An identity server that gives everybody a token, and remembers who asked for what."""
+
+    asked: ClassVar[list[tuple[str | None, bytes]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append((self.headers["Authorization"], body))
+        token, _ = unsigned_token("admin")
+        answer = json.dumps({"access_token": token, "token_type": "bearer", "expires_in": 60}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_oidc(secure: SecureBroker, secure_topic: Callable[..., str], secure_kafka: Kafka) -> None:
+    """librdkafka gets the tokens itself from an identity server; the address alone says that it is OIDC."""
+    topic = secure_topic()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _TokenServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        protocol, address = secure.addresses["OAUTHBEARER"]
+        oidc = {
+            "bootstrap.servers": address,
+            "security.protocol": protocol,
+            "sasl.mechanism": "OAUTHBEARER",
+            "sasl.oauthbearer.token.endpoint.url": f"http://127.0.0.1:{server.server_port}/token",
+            "sasl.oauthbearer.client.id": "me",
+            "sasl.oauthbearer.client.secret": "a secret",
+            "sasl.oauthbearer.scope": "kafka",
+        }
+        write(7, topic, oidc, workers=1)
+        server.shutdown()
+    assert ids(secure_kafka, topic) == [7]
+    basic = f"Basic {base64.b64encode(b'me:a secret').decode()}"
+    assert set(_TokenServer.asked) == {(basic, b"grant_type=client_credentials&scope=kafka")}

@@ -8,7 +8,6 @@ import pickle
 import re
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,12 +15,14 @@ import pytest
 
 import penstock
 from broken_configurations import BROKEN
+from fix_command import command_lines
 from penstock.cli import main
 from penstock.tokens import Tokens
 from secure_broker import AWS_SESSION, AWS_USER, REGION, USERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from fix_broken import Place
     from secure_broker import SecureBroker
@@ -36,16 +37,6 @@ def key_lines(secure: SecureBroker) -> set[str]:
     """Return the lines of base64 of all clients' keys."""
     texts = [path.read_text() for name, path in secure.pki.items() if "_key" in name and "keystore" not in name]
     return {line for text in texts for line in text.splitlines() if not line.startswith("-----")}
-
-
-def command_lines() -> str:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes().decode(errors="replace"))
-        except OSError:  # it has ended
-            continue
-    return "\n".join(found)
 
 
 def shown_by(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """Tokens are renewed while rows are written, and while none are; a renewal that fails for a while loses nothing.
 
-Both jobs run at the same time, each in a thread, at listeners that end a login after 15 s.
+Both jobs run at the same time, each in a thread, at listeners that end a login with its token, or after 15 s.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
 
 import penstock
 from broken_configurations import without
@@ -46,6 +47,7 @@ def write_and_rest(topic: str, options: dict[str, Any], **settings: Any) -> tupl
             rows += 1
             time.sleep(0.2)
 
+    options = {**options, "message.timeout.ms": 10_000}  # a login that has ended is a failure, and soon
     with penstock.open(topic=topic, kafka_options=options, workers=1, **settings) as writer:
         busy(FIRST_SECS)
         time.sleep(IDLE_SECS)
@@ -69,6 +71,7 @@ def test_nothing_is_lost(
 ) -> None:
     """Every row arrives once, and soon after the rest; a renewal that fails is a warning, and its end another."""
     monkeypatch.setattr(tokens, "LONGEST_LIFE_SECS", LIFE_SECS)
+    monkeypatch.setattr(MSKAuthTokenProvider, "DEFAULT_TOKEN_EXPIRY_SECONDS", int(LIFE_SECS))  # for the broker too
     aws(AWS_USER)
     caplog.set_level(logging.INFO, "penstock")
     made: list[float] = []
@@ -77,7 +80,7 @@ def test_nothing_is_lost(
         made.append(time.monotonic())
         if len(made) == 2:
             raise OSError("the identity server is down")
-        return unsigned_token(argument)
+        return unsigned_token(argument, LIFE_SECS)
 
     ours = without(secure.options("OAUTHBEARER"), "enable.sasl.oauthbearer.unsecure.jwt")
     topics = [secure_topic(), secure_topic()]

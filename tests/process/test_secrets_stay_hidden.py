@@ -10,19 +10,21 @@ import signal
 import subprocess
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
 import penstock
+from fix_command import command_lines
 from fix_leftovers import children
 from penstock import control
 from penstock.config import load
 from registry_server import RegistryServer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from penstock._core import MockCluster
 
 MARKER = "MARKER-7f3a"
@@ -58,17 +60,6 @@ def connector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
             "config": {"topic": "orders", "log_level": "debug", "headers": headers, **OPTIONS},
         }
     }
-
-
-def command_lines() -> str:
-    """What `ps` shows of all processes."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes().decode(errors="replace"))
-        except OSError:  # it has ended
-            continue
-    return "\n".join(found)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +127,7 @@ def test_a_worker_that_is_killed(
             },
         }
         before = children()
-        writer = penstock.open(config=connector, schema=ROWS.schema, workers=2)
+        writer = penstock.open(config=connector, schema=ROWS.schema, workers=2, max_restarts_per_min=0)
         writer.write(ROWS)
         shown = command_lines()
         memory = bytes(writer._coordinator.arena.memory)
@@ -148,7 +139,7 @@ def test_a_worker_that_is_killed(
         writer.close()
     error = raised.value
     config = load(connector)
-    start = control.Start(0, 1, "", list(config.kafka.items()), ["orders"], list(config.headers), 1, 1, 1, 1, 1.0)
+    start = control.Start(0, "", list(config.kafka.items()), ["orders"], list(config.headers), 1, 1, 1, 1, 1.0)
     said = [str(error), repr(error), *traceback.format_exception(error), repr(config), repr(start), repr(config.format)]
     said += [pickle.dumps(error).decode("latin-1"), *caplog.messages, *capfd.readouterr(), shown]
     assert not [text for text in said if MARKER in text]

@@ -110,7 +110,7 @@ def test_signal_while_rows_are_sent_gives_the_counts_so_far(
     mock.set_rtt(200)
     running = start(penstock_command, source, mock, mark)
     wait_until(lambda: len(marked(mark)) >= 1 + WORKERS, "the workers run", timeout_secs=10)
-    time.sleep(2.5)
+    time.sleep(4)
     out, err, _ = end_group(running, number)
     assert running.returncode == EXIT[number], err
     report = json.loads(out)

@@ -174,14 +174,14 @@ class LedgerMachine(RuleBasedStateMachine):
             sizes = data.draw(st.lists(st.integers(1, 9), min_size=1 if rows else 0, max_size=3))
             offsets = data.draw(st.lists(st.integers(0, 99), max_size=len(sizes)))
             ends = (min(offsets), max(offsets)) if offsets else (-1, -1)
-            said.append((*place, len(sizes), rows, sum(sizes), *ends, len(sizes) - len(offsets)))
+            said.append((*place, len(sizes), rows, sum(sizes), *ends, len(sizes) - len(offsets), []))
         return said
 
     def _count(self, number: int, rest: list[PartitionAck]) -> set[str]:
         """End a chunk: what its answer told is acknowledged. Returns the other rows."""
         chunk = self.alive.pop(number)
         left = sorted(chunk.rows)
-        for topic, partition, messages, rows, size, first, last, unnamed in [*chunk.parts, *rest]:
+        for topic, partition, messages, rows, size, first, last, unnamed, _ in [*chunk.parts, *rest]:
             if not messages:
                 continue
             place = (topic, partition)
@@ -254,7 +254,7 @@ def test_offsets_out_of_order():
     for chunk, (first, last) in enumerate([(7, 9), (-1, -1), (0, 2), (4, 4)]):
         ledger.add(chunk, 0, 1)
         ledger.deal(chunk)
-        ledger.acknowledge(chunk, [("", 3, 1, 1, 10, first, last, int(first < 0))], [], 0)
+        ledger.acknowledge(chunk, [("", 3, 1, 1, 10, first, last, int(first < 0), [])], [], 0)
     assert (ledger.partitions["", 3].first_offset, ledger.partitions["", 3].last_offset) == (0, 9)
     assert ledger.unknown_offsets == 1
 
@@ -264,9 +264,9 @@ def test_a_chunk_is_answered_once():
     ledger = Ledger()
     ledger.add(1, 0, 5)
     ledger.deal(1)
-    ledger.acknowledge(1, [("", 0, 1, 5, 10, 0, 0, 0)], [], 0)
+    ledger.acknowledge(1, [("", 0, 1, 5, 10, 0, 0, 0, [])], [], 0)
     with pytest.raises(KeyError):
-        ledger.acknowledge(1, [("", 0, 1, 5, 10, 0, 0, 0)], [], 0)
+        ledger.acknowledge(1, [("", 0, 1, 5, 10, 0, 0, 0, [])], [], 0)
     with pytest.raises(KeyError):
-        ledger.acknowledge_part(1, [("", 0, 1, 5, 10, 0, 0, 0)])
+        ledger.acknowledge_part(1, [("", 0, 1, 5, 10, 0, 0, 0, [])])
     assert (ledger.acknowledged, ledger.failed, ledger.messages) == (5, 0, 1)

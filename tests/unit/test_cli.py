@@ -283,6 +283,7 @@ def test_write_prints_the_receipt_and_nothing_else(parquet, writes, capsys):
         (errors.WorkerDied("killed"), 4),
         (errors.Fenced("fenced"), 4),
         (errors.WriteTimeout("no room"), 4),
+        (errors.NotVerified("differs"), 5),
         (errors.WriterClosed("closed"), 1),
         (errors.InternalError("bug"), 1),
         (KeyboardInterrupt(), 130),

@@ -433,6 +433,7 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "csv_nested_json": "true", "avro_minimal_decimals": "true", "avro_uuid": "true", "avro_defaults": "true",
         "auto_register": "false", "check_compatibility": "true", "create_topic": '{"partitions": 3}',
         "delivery_timeout_secs": "90.5", "worker_timeout_secs": "5", "max_restarts_per_min": "3",
+        "audit": "true",
         "region": "eu-west-1", "aws_iam": "false", "aws_role_arn": "arn:aws:iam::1:role/r", "oauth_cb": "m:f",
     }  # fmt: skip
     assert set(texts) == {row.name for row in SETTINGS if row.flag is not None}

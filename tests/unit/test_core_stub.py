@@ -260,7 +260,7 @@ def producer(mock) -> Iterator[_core.Producer]:
     made = _core.Producer(
         configuration=[("bootstrap.servers", mock.bootstrap_servers), ("linger.ms", "0"), ("retries", "0")],
         topic="orders", headers=[("from", b"test"), ("empty", None)],
-        window_messages=100, queue_bytes=1 << 20, slab_bytes=1 << 22, check_signals=False,
+        window_messages=100, queue_bytes=1 << 20, slab_bytes=1 << 22, audit=True, check_signals=False,
     )  # fmt: skip
     yield made
     made.close()
@@ -285,21 +285,23 @@ def test_results_are_laid_out_as_told(batch, mock, producer):
     acked = one_result(producer)
     check(acked, ALIASES["ChunkResult"])
     size = pack.measure(arena, place)[2]
-    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0)], [], 0, 0, None)
+    hashes = _core.message_hashes([(message[1], message[2]) for message in pack.collect(arena, place)])
+    runs = [(0, 1, 2, sum(memoryview(hashes).cast("Q")) % 2**64)]
+    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0, runs)], [], 0, 0, None)
 
     mock.push_request_errors(0, [29, 29])  # TOPIC_AUTHORIZATION_FAILED; its two messages may travel apart
     producer.produce(8, pack, arena, place)
     refused = one_result(producer)
     check(refused, ALIASES["ChunkResult"])
     ((code, name, rows, count, example),) = refused[2]
-    assert refused[:2] == (8, [("", 0, 0, 0, 0, -1, -1, 0)])
+    assert refused[:2] == (8, [("", 0, 0, 0, 0, -1, -1, 0, [])])
     assert (code, name, rows, count) == (29, _core.error_name(29), 3, 2)
     assert example
 
     producer.produce(9, packer(schema, max_payload=5), arena, place)
     stopped = one_result(producer)
     check(stopped, ALIASES["ChunkResult"])
-    assert stopped[:5] == (9, [("", 0, 0, 0, 0, -1, -1, 0)], [], 0, 0)
+    assert stopped[:5] == (9, [("", 0, 0, 0, 0, -1, -1, 0, [])], [], 0, 0)
     assert stopped[5][0] == 0
     assert memory
 

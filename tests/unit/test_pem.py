@@ -70,7 +70,8 @@ def librdkafka_says(**options: str) -> str | None:
     try:
         _core.Producer(
             configuration=[("security.protocol", "ssl"), ("bootstrap.servers", "[::1]:1"), ("log_level", "0"), *named],
-            topic="t", headers=[], window_messages=1, queue_bytes=1 << 20, slab_bytes=1 << 20, check_signals=False,
+            topic="t", headers=[], window_messages=1, queue_bytes=1 << 20, slab_bytes=1 << 20,
+            audit=False, check_signals=False,
         ).close()  # fmt: skip
     except ValueError as error:
         return str(error)

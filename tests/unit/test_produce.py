@@ -37,8 +37,11 @@ def test_why_a_worker_refused_is_heard_after_its_end(monkeypatch):
     class Late(crew.ProcessCrew):
         said = False
 
-        def start(self, starts):
+        def spawn(self, *, tokens):
             """Start nobody."""
+
+        def start(self, starts):
+            """Tell nobody."""
 
         def receive(self, timeout):
             """Give the one message after the worker was seen dead."""
@@ -51,5 +54,6 @@ def test_why_a_worker_refused_is_heard_after_its_end(monkeypatch):
             return [(0, "ended with exit code 0")]
 
     monkeypatch.setattr(coordinator, "ProcessCrew", Late)
+    monkeypatch.setattr(coordinator, "before_first_row", lambda config, _: config)
     with pytest.raises(penstock.ConfigError, match="exclude"):
         penstock.open(topic="orders", bootstrap_servers="127.0.0.1:1", workers=1)

@@ -8,6 +8,7 @@ import pytest
 
 from penstock.report import ErrorReport, PartitionReport, Report, human_bytes
 
+RUNS = ((10, 1013, 1004, f"{255:016x}"),)
 FULL = Report(
     topic="orders",
     workers=2,
@@ -20,7 +21,7 @@ FULL = Report(
     null_keys=1,
     startup_seconds=0.09,
     seconds=2.0,
-    partitions=tuple(PartitionReport("orders", n, 1004, 1_000_000, 10, 1013) for n in range(3)),
+    partitions=tuple(PartitionReport("orders", n, 1004, 1_000_000, 10, 1013, RUNS) for n in range(3)),
     errors=(ErrorReport(-192, "_MSG_TIMED_OUT", 12, "Local: Message timed out"),),
     unknown_offsets=4,
     peak_memory_bytes=412_000_000,
@@ -42,6 +43,7 @@ def test_json_dict_and_struct_say_the_same():
         "rows": 1_000_000,
         "first_offset": 10,
         "last_offset": 1013,
+        "runs": [[10, 1013, 1004, "00000000000000ff"]],
     }
     assert decoded["errors"] == [
         {"code": -192, "name": "_MSG_TIMED_OUT", "rows": 12, "example": "Local: Message timed out"}

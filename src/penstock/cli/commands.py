@@ -3,6 +3,7 @@
     penstock write SOURCE…     rows into a topic, a receipt on stdout
     penstock preview SOURCE…   the exact messages on stdout, no broker
     penstock check             what write needs before its first row, step by step
+    penstock verify RECEIPT    the topic held against a receipt with audit
     penstock demo              a million rows into a mock cluster, some read back
     penstock config            the table of settings
 
@@ -18,7 +19,10 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from penstock.cli import flags as flag_reader
 from penstock.cli.output import (
@@ -33,11 +37,12 @@ from penstock.cli.output import (
     markdown,
     message_json,
     message_text,
+    partition_text,
     put,
     say,
     use_utf8,
 )
-from penstock.errors import ConnectError, PenstockError
+from penstock.errors import ConnectError, NotVerified, PenstockError, SourceError
 
 if TYPE_CHECKING:
     import argparse
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["Terminated", "main"]
 
 _EXIT_BUG: Final = 1
+_WRONG_SHOWN: Final = 4
 _SAME_SIGNAL_SECS: Final = 0.2
 _PATIENCE_SECS: Final = 5.0  # longer than any start that goes well
 
@@ -183,6 +189,43 @@ def _check(flags: argparse.Namespace) -> None:
         raise failed(f"not as it should be: {', '.join(wrong)}")
 
 
+def _verify(flags: argparse.Namespace) -> None:
+    from penstock import config  # noqa: PLC0415 - as in _write
+
+    name = flag_reader.receipt_of(flags)
+    settings = flag_reader.settings_of(flags)
+    _show_log()
+    flag_reader.warn_of_visible_secrets(flags)
+
+    from penstock.verify import read_receipt, verify  # noqa: PLC0415 - a wrong flag needs none of it
+
+    receipt = read_receipt(_read_file(name), name)
+    loaded = config.load(flags.config, **{"topic": receipt.topic, **settings})
+    found = verify(receipt, loaded, whole=flags.whole)
+    if flags.json:
+        put(f"{msgspec.json.encode(found).decode()}\n")
+    else:
+        for finding in found.partitions:
+            put(partition_text(finding))
+        put(f"{found.verdict}{f': {found.text}' if found.text else ''}\n")
+    if found.verdict == "agrees":
+        return
+    wrong = [f"{part.topic}[{part.partition}] {part.verdict}" for part in found.partitions if part.verdict != "agrees"]
+    more = f" and {len(wrong) - _WRONG_SHOWN} more" if len(wrong) > _WRONG_SHOWN else ""
+    raise NotVerified(
+        f"{name} is not what the topic holds, or it cannot be told: "
+        f"{', '.join(wrong[:_WRONG_SHOWN]) or found.text}{more}"
+    )
+
+
+def _read_file(name: str) -> bytes:
+    """Return the bytes of a file, or of standard input for -."""
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read: {error.strerror or error}") from None
+
+
 def _demo(flags: argparse.Namespace) -> None:
     rows = flag_reader.whole_number(flags.rows, "--rows", least=1) or 0
     workers = flag_reader.whole_number(flags.workers, "--workers", least=0)
@@ -252,6 +295,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
     "write": _write,
     "preview": _preview,
     "check": _check,
+    "verify": _verify,
     "demo": _demo,
     "config": _config,
     "version": _version,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from penstock.check import Finding
     from penstock.messages import Message
+    from penstock.verify import PartitionFinding
 
 __all__ = [
     "CannotPrint",
@@ -37,6 +38,7 @@ __all__ = [
     "markdown",
     "message_json",
     "message_text",
+    "partition_text",
     "put",
     "say",
     "use_utf8",
@@ -169,6 +171,21 @@ def findings_json(findings: list[Finding]) -> str:
     """Lay out a check as one line of JSON."""
     good = all(finding.ok is not False for finding in findings)
     return msgspec.json.encode({"ok": good, "steps": findings}).decode() + "\n"
+
+
+def partition_text(finding: PartitionFinding) -> str:
+    """Lay out what was found in a partition, in one line."""
+    sign = {"agrees": "✓", "differs": "✗", "cannot tell": "?"}[finding.verdict]
+    runs = "1 run" if finding.runs == 1 else f"{finding.runs:,} runs"
+    facts = [finding.text, f"{finding.messages:,} message{'' if finding.messages == 1 else 's'} in {runs}"]
+    if finding.repeats:
+        facts.append(
+            f"{finding.repeats:,} repeat{'' if finding.repeats == 1 else 's'} from offset {finding.first_repeat}"
+        )
+    if finding.foreign:
+        facts.append(f"{finding.foreign:,} foreign from offset {finding.first_foreign}")
+    where = f"{finding.topic}[{finding.partition}]"
+    return f"{sign} {where} {finding.verdict}: {'; '.join(filter(None, facts))}\n"
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:

@@ -84,3 +84,5 @@ class Settings(TypedDict, total=False):
     worker_timeout_secs: float | None
     max_restarts_per_min: int | None
     log_level: LogLevel | None
+    # the receipt
+    audit: bool | None

@@ -148,6 +148,11 @@ def _load(
         "queue.buffering.max.kbytes": str(shares.queue_kbytes),
     }
     kafka, about_kafka = settle(options, computed)
+    if writer.audit and kafka["acks"] == "0":
+        raise ConfigError(
+            f"{given['audit'].where} and {options['acks']} exclude each other: with acks=0 the broker names no offsets "
+            "that could be read back; leave acks out"
+        )
     about_tls: tuple[str, ...] = ()
     if not for_preview and any(name.startswith(("ssl.", "https.")) for name in options):
         from penstock.config.kafka.tls import check_tls  # noqa: PLC0415 - for those who have something to check

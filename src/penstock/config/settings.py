@@ -56,6 +56,7 @@ class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     delivery_timeout_secs: Annotated[float, msgspec.Meta(ge=0, le=2147483)] = 300.0
     worker_timeout_secs: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     max_restarts_per_min: Count = 20
+    audit: bool = False
     # topics and logins
     create_topic: CreateTopic | None = None
     region: str | None = None

@@ -257,6 +257,11 @@ SETTINGS: Final = (
         "log_level", "emerg, alert, critical, error, warning, notice, info or debug", "",
         "what librdkafka logs", "librdkafka's own choice, info",
     ),
+    _setting(
+        "audit", "true or false", "false",
+        "the receipt also has the acknowledged offsets with the hashes of their messages, for `penstock verify`",
+        "it costs a few percent, and a longer receipt where others write to the topic too",
+    ),
 )  # fmt: skip
 # What the settings are about, by the first of each theme: headings of `--help` and `penstock config`.
 THEMES: Final = {
@@ -272,4 +277,5 @@ THEMES: Final = {
     "auto_register": "schema registry (avro, protobuf)",
     "create_topic": "topics and logins",
     "workers": "processes, memory, time",
+    "audit": "the receipt",
 }
