@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <string_view>
 
 namespace penstock {
 
@@ -11,6 +12,8 @@ using rk::api;
 namespace {
 
 constexpr int step_ms = 100;  // how late an interruption may be served
+constexpr int look_ms = 10;   // how late it is noticed that we were let in
+constexpr std::string_view mock_cluster = "mockCluster";  // what its id begins with
 
 const char* text_or_nothing(const char* text) { return text == nullptr ? "" : text; }
 
@@ -57,16 +60,31 @@ struct Admin::Call {
   int timeout_ms_;
 };
 
+// librdkafka asks for the brokers by itself as soon as one lets us in, and keeps what they say: so an answer that takes longer than
+// timeout_ms comes nevertheless.
+bool Admin::connect(int timeout_ms) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + std::chrono::milliseconds(timeout_ms);
+  do {
+    poll(look_ms);
+    check_interrupted();
+    char* const id = api.clusterid(rk_, 0);
+    if (id != nullptr || api.controllerid(rk_, 0) >= 0) {
+      has_controller_ = id == nullptr || std::string_view(id).substr(0, mock_cluster.size()) != mock_cluster;
+      if (id != nullptr) api.mem_free(rk_, id);
+      return true;
+    }
+  } while (Clock::now() < end);
+  return false;
+}
+
 std::vector<Broker> Admin::brokers(int timeout_ms, int32_t& code) {
   const rk::Metadata* metadata = nullptr;
   code = api.metadata(rk_, 0, nullptr, &metadata, timeout_ms);
   std::vector<Broker> found;
   if (code != 0) return found;
-  const int32_t controller = api.controllerid(rk_, 0);
-  has_controller_ = false;
   for (int b = 0; b < metadata->broker_count; ++b) {
     found.push_back({metadata->brokers[b].id, metadata->brokers[b].host, metadata->brokers[b].port});
-    has_controller_ = has_controller_ || found.back().id == controller;
   }
   api.metadata_destroy(metadata);
   return found;

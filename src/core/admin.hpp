@@ -37,9 +37,13 @@ class Admin : public Client {
   Admin(const Options& configuration, bool (*interrupted)(void*), void* interrupted_with)
       : Client(configuration, nullptr, interrupted, interrupted_with) {}
 
-  // The brokers of the cluster, by the addresses that they tell clients; empty with `code` set: nobody answered within the time.
+  // False: no broker has let us in within the time, yet. May be called again.
+  bool connect(int timeout_ms);
+  // The brokers of the cluster, by the addresses that they tell clients; empty with `code` set: no answer within the time. It comes
+  // with all topics of the cluster: librdkafka has no other way that does not need the controller.
   std::vector<Broker> brokers(int timeout_ms, int32_t& code);
-  // One of these brokers answers requests of the admin interface. librdkafka's mock cluster names one that it does not have.
+  // Once connected: the requests below are answered. They go to the controller, and librdkafka's mock cluster names one that it
+  // does not have.
   bool has_controller() const { return has_controller_; }
   // As of a producer: asking for a topic makes it where the broker is set to.
   int32_t topic_partitions(const std::string& topic, int timeout_ms, int32_t& code);

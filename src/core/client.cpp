@@ -91,6 +91,7 @@ std::string Client::fatal(int32_t& code) const {
 int32_t Client::partitions(const std::string& name, void* topic, int timeout_ms, int32_t& code) {
   const rk::Metadata* metadata = nullptr;
   code = api.metadata(rk_, 0, topic, &metadata, timeout_ms);
+  poll(0);  // lets librdkafka tell its errors
   if (code != 0) return 0;
   int32_t count = 0;
   code = rk::err_unknown_topic_or_part;

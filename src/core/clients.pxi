@@ -236,13 +236,22 @@ cdef class Admin(_Interruptible):
     def set_token(self, str token, int64_t expires_ms, str principal, extensions):
         set_client_token(self.alive(), token, expires_ms, principal, extensions)
 
+    def connect(self, int timeout_ms):
+        cdef CAdmin* admin = self.alive()
+        cdef cbool connected
+        try:
+            with nogil:
+                connected = admin.connect(timeout_ms)
+        except RuntimeError as error:
+            raise self.outcome(error) from None
+        return connected
+
     def brokers(self, int timeout_ms):
         cdef CAdmin* admin = self.alive()
         cdef int32_t code = 0
         cdef vector[Broker] brokers
         with nogil:
             brokers = admin.brokers(timeout_ms, code)
-            admin.poll(0)
         return code, [(broker.id, broker.host.decode(), broker.port) for broker in brokers]
 
     @property
@@ -256,7 +265,6 @@ cdef class Admin(_Interruptible):
         cdef int32_t count
         with nogil:
             count = admin.topic_partitions(name, timeout_ms, code)
-            admin.poll(0)
         return count, code
 
     def describe_topic(self, str topic, int timeout_ms):

@@ -409,6 +409,7 @@ cdef extern from "admin.hpp" namespace "penstock" nogil:
         Options entries
     cdef cppclass CAdmin "penstock::Admin" (Client):
         CAdmin(const Options&, cbool (*)(void*) noexcept nogil, void*) except +
+        cbool connect(int) except +
         vector[Broker] brokers(int, int32_t&)
         cbool has_controller()
         int32_t topic_partitions(const string&, int, int32_t&)

@@ -115,6 +115,8 @@ constexpr int32_t err_timed_out = -185;
   X(metadata, int, (void*, int, void*, const Metadata**, int))                                                 \
   X(metadata_destroy, void, (const Metadata*))                                                                 \
   X(controllerid, int32_t, (void*, int))                                                                       \
+  X(clusterid, char*, (void*, int))                                                                            \
+  X(mem_free, void, (void*, void*))                                                                            \
   X(queue_get_main, void*, (void*))                                                                            \
   X(queue_destroy, void, (void*))                                                                              \
   X(queue_io_event_enable, void, (void*, int, const void*, size_t))                                            \

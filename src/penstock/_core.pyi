@@ -460,16 +460,22 @@ class Admin:
     """One librdkafka client that looks at the cluster before the first row, and makes topics.
 
     configuration  librdkafka's names and values; ValueError with its own words when it refuses them
-    Waits for an answer run signal handlers, and raise what these raise; but for brokers and partitions, whose time is
-    short. A code is librdkafka's or the broker's, 0 where all went well; the text beside it may be empty.
+    Waits for an answer run signal handlers, and raise what these raise; but for brokers and partitions, whose time
+    is short. A code is librdkafka's or the broker's, 0 where all went well; the text beside it may be empty.
     """
 
     def __init__(self, *, configuration: Iterable[tuple[str, str]]) -> None: ...
     def set_token(self, token: str, expires_ms: int, principal: str, extensions: Iterable[tuple[str, str]]) -> None:
         """As of Producer."""
 
+    def connect(self, timeout_ms: int) -> bool:
+        """Return whether a broker has let us in by then; may be called again."""
+
     def brokers(self, timeout_ms: int) -> tuple[int, list[tuple[int, str, int]]]:
-        """Connect, and return (code, brokers): id, host and port of each, as they tell clients."""
+        """Return (code, brokers): id, host and port of each, as they tell clients.
+
+        All topics of the cluster come with the answer, which may be long.
+        """
 
     @property
     def has_controller(self) -> bool:

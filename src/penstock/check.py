@@ -95,17 +95,19 @@ def _cluster(config: Config, given: Container[str]) -> Iterator[Finding]:
     try:
         tokens = open_tokens(config)
         with Cluster(config, None if tokens is None else tokens.first()) as cluster:
-            brokers = cluster.connect()
+            cluster.connect()
+            brokers = cluster.brokers()
             login = config.kafka.get("sasl.mechanism", "no SASL")
             protocol = config.kafka.get("security.protocol", "plaintext").upper()
             count = "1 broker" if len(brokers) == 1 else f"{len(brokers)} brokers"
-            yield Finding("login", "", True, f"{protocol}, {login}; {count}: {', '.join(brokers)}")
+            told = f"{count}: {', '.join(brokers)}" if brokers else "its brokers are not told"
+            yield Finding("login", "", True, f"{protocol}, {login}; {told}")
             others = [broker for broker in brokers if broker not in given]
             advertised = list(
                 _addresses(config, others, "clients are sent on to this address (advertised.listeners), but ")
             )
             yield from advertised
-            if len(advertised) == len(brokers) and not any(finding.ok for finding in advertised):
+            if advertised and len(advertised) == len(brokers) and not any(finding.ok for finding in advertised):
                 yield Finding(
                     "topic", "", None, "not tried: the brokers send clients on to addresses that cannot be used"
                 )

@@ -21,7 +21,7 @@ from penstock.config.kafka.login import MskIam
 from penstock.config.kafka.options import load_librdkafka
 from penstock.errors import ConfigError, ConnectError
 from penstock.logs import tell_log
-from penstock.produce import NO_BROKER, TOPIC_WAIT_SECS, UNKNOWN_TOPIC, set_token
+from penstock.produce import NO_BROKER, TOPIC_WAIT_SECS, UNKNOWN_TOPIC, find_partitions, set_token
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,8 +49,9 @@ _VISIT_SECS: Final = 2.0  # for each connection to an address, and one needs up 
 _LEAST_VISIT_SECS: Final = 0.5
 _LONGEST_VISIT_SECS: Final = 3 * _VISIT_SECS
 _EXPLAIN_EVERY_SECS: Final = 5.0
-_STEP_SECS: Final = 0.5  # how late a refusal, or Ctrl-C, is noticed: at first, and
-_LONGEST_STEP_SECS: Final = 4.0  # later
+_TIMED_OUT: Final = -185
+_BROKERS_SECS: Final = 5.0
+_STEP_SECS: Final = 0.2  # how late a refusal is noticed
 _REQUEST_SECS: Final = 30.0  # for one answer of a broker that has let us in
 
 
@@ -110,27 +111,28 @@ class Cluster:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._admin.close()
 
-    def connect(self) -> list[str]:
-        """Wait for the first broker that lets us in, and return the addresses that the brokers tell clients.
+    def connect(self) -> None:
+        """Wait for the first broker that lets us in.
 
         Raises ConnectError: at once when every address refuses our login or our TLS, or speaks another protocol than
         was asked for; else when initialization_timeout_secs are over.
         """
         errors: list[tuple[str, str]] = []
-        step = _STEP_SECS
         while True:
             left = self._deadline - time.monotonic()
-            code, brokers = self._admin.brokers(int(max(0.001, min(step, left)) * 1000))
-            step = min(2 * step, _LONGEST_STEP_SECS)  # an answer that comes after its step is lost
+            connected = self._admin.connect(int(max(0.001, min(_STEP_SECS, left)) * 1000))
             errors += self._complaints()
             self.tell_log()
-            if code == 0:
-                return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for _, host, port in brokers]
-            if code not in NO_BROKER:
-                raise ConnectError(f"{self.servers}: {_core.error_text(code)}", code=_core.error_name(code))
+            if connected:
+                return
             if left <= 0:
-                raise self._no_answer(errors, code)
+                raise self._no_answer(errors, _TIMED_OUT)
             self._explain(errors)
+
+    def brokers(self) -> list[str]:
+        """Return the addresses that the brokers tell clients, none where that cannot be told."""
+        _, brokers = self._admin.brokers(int(_BROKERS_SECS * 1000))
+        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for _, host, port in brokers]
 
     def topic(self, name: str, *, make: bool = True) -> Topic:
         """Look at a topic; make it where it is missing and create_topic says so, or where the broker does by itself.
@@ -230,7 +232,7 @@ class Cluster:
             if code not in _LATER or time.monotonic() >= self._deadline:
                 break
             time.sleep(_STEP_SECS)
-            self._admin.brokers(int(_STEP_SECS * 1000))  # tells librdkafka who the controller is by now
+            self.brokers()  # tells librdkafka who the controller is by now
         error = _core.error_name(code)
         text = text or _core.error_text(code)
         if error in _NO_RIGHT:
@@ -242,23 +244,14 @@ class Cluster:
 
     def _wait_for(self, name: str) -> int:
         """Ask for a topic until all its partitions have leaders; a broker may make it on being asked."""
-        unknown_since: float | None = None
-        step = _STEP_SECS
-        while True:
-            partitions, code = self._admin.partitions(name, int(step * 1000))
-            now = time.monotonic()
-            if code == 0:
-                return partitions
-            if code in UNKNOWN_TOPIC:
-                unknown_since = now if unknown_since is None else unknown_since
-                if now - unknown_since >= TOPIC_WAIT_SECS:
-                    raise missing_topic(self.servers, name, _core.error_name(code))
-                time.sleep(0.05)
-            elif code not in NO_BROKER:
-                raise topic_refused(self.servers, name, _core.error_name(code), _core.error_text(code))
-            elif now >= self._deadline:
-                raise self._no_answer([], code)
-            step = min(2 * step, _LONGEST_STEP_SECS)
+        partitions, code = find_partitions(self._admin, name, self._deadline)
+        if code in UNKNOWN_TOPIC:
+            raise missing_topic(self.servers, name, _core.error_name(code))
+        if code in NO_BROKER:
+            raise self._no_answer(self._complaints(), code)
+        if code != 0:
+            raise topic_refused(self.servers, name, _core.error_name(code), _core.error_text(code))
+        return partitions
 
 
 def _worst(errors: list[tuple[str, str]]) -> str:

@@ -14,7 +14,7 @@ from penstock.control import Ready, Refused
 if TYPE_CHECKING:
     from penstock.control import Start, Token
 
-__all__ = ["NO_BROKER", "TOPIC_WAIT_SECS", "UNKNOWN_TOPIC", "connect", "make_producer", "set_token"]
+__all__ = ["NO_BROKER", "TOPIC_WAIT_SECS", "UNKNOWN_TOPIC", "connect", "find_partitions", "make_producer", "set_token"]
 
 # A broker may create the topic on being asked for it; how long to wait for that.
 TOPIC_WAIT_SECS = 5.0
@@ -59,42 +59,43 @@ def set_token(client: _core.Producer | _core.Admin, token: Token) -> str | None:
 
 
 def connect(producer: _core.Producer, start: Start) -> Ready | Refused:
-    """Ask a broker for each topic's partitions, until one is refused."""
+    """Ask a broker for each topic's partitions, until one is refused.
+
+    The first topic is asked for twice: the first answer makes librdkafka leave the bootstrap connection for the brokers
+    of the cluster, and only an answer from one of those makes it ask for its producer id at once. Without it the first
+    idempotent message waits for a timer of half a second (measured with 2.16: 450 ms against 60).
+    """
     deadline = time.monotonic() + start.initialization_timeout_secs
-    own, *others = start.topics
-    ready = _ask(producer, own, deadline)
-    for topic in others:
-        answer = ready if isinstance(ready, Refused) else _ask(producer, topic, deadline)
-        if isinstance(answer, Refused):
-            return answer
-    return ready
+    found: list[int] = []
+    for topic in start.topics:
+        partitions, code = find_partitions(producer, topic, deadline)
+        if code in NO_BROKER:
+            return Refused("broker", _core.error_name(code), producer.last_error or _core.error_text(code))
+        if code != 0:
+            return Refused("topic", _core.error_name(code), _core.error_text(code), topic)
+        found.append(partitions)
+    producer.partitions(start.topics[0], int(_LONGEST_STEP_SECS * 1000))
+    return Ready(found[0])
 
 
-def _ask(producer: _core.Producer, topic: str, deadline: float) -> Ready | Refused:
-    """Ask in growing steps: signals are served in between, a slow broker has time.
+def find_partitions(client: _core.Producer | _core.Admin, topic: str, deadline: float) -> tuple[int, int]:
+    """Return a topic's partitions and 0, or 0 and librdkafka's code, once it is settled.
 
-    Asked twice: the first answer makes librdkafka leave the bootstrap connection for the brokers of the cluster, and
-    only an answer from one of those makes it ask for its producer id at once. Without it the first idempotent message
-    waits for a timer of half a second (measured with 2.16: 450 ms against 60).
+    A topic that is not there is waited for TOPIC_WAIT_SECS: a broker may make it on being asked. A broker that does not
+    answer is waited for until the deadline, in growing steps: signals are served in between, a slow broker has time.
     """
     unknown_since: float | None = None
     step = _FIRST_STEP_SECS
     while True:
         left = max(0.001, deadline - time.monotonic())
-        partitions, code = producer.partitions(topic, int(min(step, left) * 1000))
-        step = min(2 * step, _LONGEST_STEP_SECS)
-        producer.poll(0)  # lets librdkafka tell its errors
-        if code == 0:
-            producer.partitions(topic, int(min(step, left) * 1000))
-            return Ready(partitions)
+        partitions, code = client.partitions(topic, int(min(step, left) * 1000))
         now = time.monotonic()
         if code in UNKNOWN_TOPIC:
             unknown_since = now if unknown_since is None else unknown_since
             if now - unknown_since >= TOPIC_WAIT_SECS:
-                return Refused("topic", _core.error_name(code), _core.error_text(code), topic)
+                return 0, code
             time.sleep(0.05)
-        elif code not in NO_BROKER:
-            return Refused("topic", _core.error_name(code), _core.error_text(code), topic)
-        if now >= deadline:
-            said = producer.last_error
-            return Refused("broker", _core.error_name(code), said or _core.error_text(code))
+        elif code not in NO_BROKER or now >= deadline:
+            return partitions, code
+        else:
+            step = min(2 * step, _LONGEST_STEP_SECS)

@@ -36,7 +36,13 @@ class Answers:
     has_controller = True
 
     def __init__(self, **answers: list[Any]) -> None:
-        self.answers = {"brokers": [(0, [(1, "b", 9092)])], "topic_config": [(0, "", {})], "errors": [[]], **answers}
+        self.answers = {
+            "brokers": [(0, [(1, "b", 9092)])],
+            "connect": [True],
+            "topic_config": [(0, "", {})],
+            "errors": [[]],
+            **answers,
+        }
         self.asked: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -155,7 +161,7 @@ def test_messages_are_as_small_as_the_topics_want_them(limits: list[int], given:
 def test_addresses_of_ipv6_can_be_visited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Brokers tell their host without brackets, which an address needs."""
     with asking(monkeypatch, Answers(brokers=[(0, [(1, "::1", 9092), (2, "b", 9093)])])) as found:
-        assert found.connect() == ["[::1]:9092", "b:9093"]
+        assert found.brokers() == ["[::1]:9092", "b:9093"]
 
 
 def test_a_token_that_is_refused_leaves_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,9 +218,18 @@ def test_nobody_waits_for_visits_that_were_interrupted(monkeypatch: pytest.Monke
     going_on.set()
 
 
+def test_a_slow_cluster_is_waited_for(mock: MockCluster) -> None:
+    """An answer that takes longer than a step of ours comes nevertheless: it is not asked for anew each time."""
+    mock.set_rtt(700)
+    with Cluster(load(topic="orders", bootstrap_servers=mock.bootstrap_servers)) as found:
+        found.connect()
+        assert found.topic("orders").partitions == 4
+
+
 def test_a_topic_is_counted_where_no_controller_can_be_asked(mock: MockCluster) -> None:
     """librdkafka's mock cluster: partitions are known, nothing else is."""
     with Cluster(load(topic="orders", bootstrap_servers=mock.bootstrap_servers)) as found:
-        assert found.connect() == [mock.bootstrap_servers]
+        found.connect()
+        assert found.brokers() == [mock.bootstrap_servers]
         assert found.topic("orders").partitions == 4
         assert found.topic("orders").operations is None
