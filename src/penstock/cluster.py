@@ -91,6 +91,7 @@ class Cluster:
         self._redact = config.redactor.redact
         self._explain_at = 0.0
         self._explained: str | None = None
+        self._hopeless: set[tuple[str, str]] = set()  # errors that were looked into: names, and whose they are
         self._told: set[tuple[int, str, str]] = set()
         self.servers = config.kafka["bootstrap.servers"]
         load_librdkafka()
@@ -191,9 +192,11 @@ class Cluster:
         """
         now = time.monotonic()
         left = self._deadline - now
-        hopeless = any(name in _TRIED_ALL for name, _ in errors)
-        if now < self._explain_at or not (hopeless or left < _LONGEST_VISIT_SECS):
+        hopeless = {(name, text.partition(": ")[0]) for name, text in errors if name in _TRIED_ALL}
+        due = now >= self._explain_at and (hopeless or left < _LONGEST_VISIT_SECS)
+        if not (due or hopeless - self._hopeless):
             return
+        self._hopeless |= hopeless
         from penstock.listener import explain  # noqa: PLC0415 - ssl and more, needed only when something is wrong
 
         hidden = frozenset(name for name, value in self._config.kafka.items() if value in self._config.hidden)

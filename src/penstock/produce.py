@@ -84,15 +84,17 @@ def find_partitions(client: _core.Producer | _core.Admin, topic: str, deadline: 
     A topic that is not there is waited for TOPIC_WAIT_SECS: a broker may make it on being asked. A broker that does not
     answer is waited for until the deadline, in growing steps: signals are served in between, a slow broker has time.
     """
-    unknown_since: float | None = None
+    unknown_until: float | None = None
     step = _FIRST_STEP_SECS
     while True:
-        left = max(0.001, deadline - time.monotonic())
+        left = max(_FIRST_STEP_SECS, deadline - time.monotonic())
         partitions, code = client.partitions(topic, int(min(step, left) * 1000))
         now = time.monotonic()
         if code in UNKNOWN_TOPIC:
-            unknown_since = now if unknown_since is None else unknown_since
-            if now - unknown_since >= TOPIC_WAIT_SECS:
+            if unknown_until is None:
+                unknown_until = now + TOPIC_WAIT_SECS
+                deadline = max(deadline, unknown_until)
+            if now >= unknown_until:
                 return 0, code
             time.sleep(0.05)
         elif code not in NO_BROKER or now >= deadline:

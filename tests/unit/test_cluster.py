@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock import _core, listener
+from penstock import _core, listener, produce
 from penstock.cluster import Cluster, Topic, within_limits
 from penstock.config import load
 from penstock.control import Token
@@ -216,6 +216,43 @@ def test_nobody_waits_for_visits_that_were_interrupted(monkeypatch: pytest.Monke
     assert time.monotonic() - began < 10
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
     going_on.set()
+
+
+@pytest.mark.parametrize(
+    ("answers", "found", "seconds"),
+    [
+        ([(4, 0)], (4, 0), 1),
+        ([(0, UNKNOWN), (0, TIMED_OUT), (4, 0)], (4, 0), 3),  # made, by a broker that took its time
+        ([(0, UNKNOWN)], (0, UNKNOWN), 6),  # 5 s, although the deadline is after 3
+        ([(0, TIMED_OUT)], (0, TIMED_OUT), 3),
+        ([(0, DENIED)], (0, DENIED), 1),
+    ],
+)
+def test_a_topic_is_waited_for(
+    answers: list[Any], found: tuple[int, int], seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is not there 5 s, a broker that does not answer until the deadline, nothing else at all."""
+    told = Answers(partitions=[*answers])
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "monotonic", lambda: float(len(told.asked)))  # each answer takes a second
+    assert produce.find_partitions(told, "t", 3.0) == found  # type: ignore[arg-type]
+    assert time.monotonic() == seconds
+
+
+def test_each_new_refusal_is_looked_into_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second address refuses the login a moment after the first was explained: that ends it, not 5 s later."""
+    refusals = [("_AUTHENTICATION", f"{one}:9092/bootstrap: SASL authentication error: no") for one in "ab"]
+    told = Answers(connect=[False], errors=[[(0, *refusals[0])], [(0, *refusals[1])], []])
+    explained: list[list[tuple[str, str]]] = []
+
+    def explain(_: object, errors: list[tuple[str, str]], *__: object, **___: object) -> listener.Explanation:
+        explained.append([*errors])
+        return listener.Explanation("refused", lasting=len(explained) > 1)
+
+    monkeypatch.setattr(listener, "explain", explain)
+    with asking(monkeypatch, told) as found, pytest.raises(ConnectError, match="refused"):
+        found.connect()
+    assert explained == [refusals[:1], refusals]
 
 
 def test_a_slow_cluster_is_waited_for(mock: MockCluster) -> None:
