@@ -51,6 +51,7 @@ __all__ = ["Chunk", "Coordinator"]
 
 _log = logging.getLogger("penstock")
 _WAIT_SECS = 0.2
+_LEAST_CONNECT_SECS = 5.0  # for the workers, however long the brokers were waited for before
 _MEMORY_EVERY_SECS = 0.5
 _UNKNOWN_TOPIC = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "LEADER_NOT_AVAILABLE"}
 _FENCED = {"_FENCED", "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED"}
@@ -131,15 +132,17 @@ class Coordinator:
     def _start(self) -> None:
         self._crew.spawn(tokens=self._tokens is not None)  # they come up while the brokers are asked
         tokens = self._tokens
-        self.config = config = before_first_row(self.config, None if tokens is None else tokens.first())
+        deadline = self._opened + self.config.initialization_timeout_secs
+        self.config = before_first_row(self.config, None if tokens is None else tokens.first())
         if tokens is not None:
             tokens.first()  # another one, if that took long
             tokens.keep(self._crew.renew)  # before the workers connect, which may take longer than a token lives
-        limit = config.initialization_timeout_secs
-        self._crew.start([self._start_of(worker, limit) for worker in range(max(self.workers, 1))])
+        left = max(deadline - time.monotonic(), _LEAST_CONNECT_SECS)
+        self._crew.start([self._start_of(worker, left) for worker in range(max(self.workers, 1))])
+        self._renew()
         ready: dict[int, int] = {}
         # The workers keep the time themselves; this is for one that does not even start.
-        deadline = time.monotonic() + config.initialization_timeout_secs + 10
+        deadline = time.monotonic() + left + 10
         while len(ready) < max(self.workers, 1):
             self._hear(ready, _WAIT_SECS)
             for worker, how in self._crew.dead():
@@ -148,7 +151,7 @@ class Coordinator:
                     f"worker {worker} of {self.workers} {how} before it was ready; what it printed stands above"
                 )
             if time.monotonic() > deadline:
-                raise InternalError(f"the workers were not ready after {config.initialization_timeout_secs + 10} s")
+                raise InternalError(f"the workers were not ready after {left + 10:.0f} s")
         self.partitions = min(ready.values())
 
     def _start_of(self, worker: int, timeout_secs: float) -> control.Start:
@@ -169,6 +172,11 @@ class Coordinator:
             token=None if self._tokens is None else self._tokens.current,
             audit=config.writer.audit,
         )
+
+    def _renew(self) -> None:
+        """Give the newest token to all: a renewal may have come while a worker was on its way."""
+        if self._tokens is not None and self._tokens.current is not None:
+            self._crew.renew(self._tokens.current)
 
     def _receive(self, timeout: float) -> Iterator[tuple[int, control.FromWorker]]:
         """Give what the workers said; the secrets are taken out of what librdkafka said to them."""
@@ -419,6 +427,7 @@ class Coordinator:
         # Brokers may be away just now: they are waited for as long as a message may be on its way.
         limit = max(self.config.initialization_timeout_secs, self.config.writer.delivery_timeout_secs)
         self._crew.replace(worker, self._start_of(worker, limit))
+        self._renew()
         self._push(worker)
 
     def _fail(self, error: PenstockError) -> None:

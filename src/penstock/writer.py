@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,7 @@ class Writer:
         self._ticked = 0.0
         self._report: Report | None = None  # the last one, for calls after the end
         self._open = False
+        self._process = os.getpid()
         # The columns are checked before any process is started, and their schemas get their ids; the partitions do not
         # matter to that.
         check_format(config)
@@ -195,7 +197,7 @@ class Writer:
 
     def close(self) -> None:
         """Flush, then end the workers and give the memory back; may be called twice. Raises as flush does."""
-        if not self._open:
+        if not self._open or self._is_forked():
             return
         self.flush()
         self._end(kill=False)
@@ -225,11 +227,11 @@ class Writer:
     ) -> None:
         if error is None:
             self.close()
-        elif self._open:
+        elif self._open and not self._is_forked():
             self._abandon(error)
 
     def __del__(self) -> None:
-        if getattr(self, "_open", False):
+        if getattr(self, "_open", False) and not self._is_forked():
             lost = self._coordinator.ledger.pending_rows
             if lost:
                 _log.warning("a writer was dropped without flush or close: %d rows are not acknowledged", lost)
@@ -237,7 +239,13 @@ class Writer:
 
     # --- inside ---
 
+    def _is_forked(self) -> bool:
+        """Tell whether this is a copy in a child process: the workers and their answers are the parent's."""
+        return os.getpid() != self._process
+
     def _check_open(self) -> None:
+        if self._is_forked():
+            raise WriterClosed("the writer belongs to the process that opened it, not to one forked off; open another")
         if not self._open:
             raise WriterClosed("the writer is closed; open another one", report=self._report)
 

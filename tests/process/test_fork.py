@@ -48,7 +48,12 @@ writer = penstock.open(
 writer.write(table)
 child = os.fork()
 if child == 0:
-    sys.exit(7)
+    writer.close()
+    try:
+        writer.write(table)
+    except penstock.WriterClosed:
+        del writer
+        sys.exit(7)
 deadline = time.monotonic() + 10
 while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
     time.sleep(0.02)
@@ -83,7 +88,7 @@ def test_workers_do_not_wait_for_a_process_forked_while_they_come_up(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_forked_child_ends_and_leaves_the_writer_alone(workers: int, mock: MockCluster, mark: str) -> None:
-    """A child that ends with the caller's writer in its memory does so at once; the caller goes on writing."""
+    """A child can neither write with the caller's writer nor close it, and ends at once; the caller goes on writing."""
     done = subprocess.run(
         [sys.executable, "-c", WHILE_IT_IS_OPEN, mock.bootstrap_servers, str(workers)],
         env={**os.environ, MARK: mark},
