@@ -197,7 +197,7 @@ class Cluster:
         if not (due or hopeless - self._hopeless):
             return
         self._hopeless |= hopeless
-        from penstock.listener import explain  # noqa: PLC0415 - ssl and more, needed only when something is wrong
+        from penstock.explain import explain  # noqa: PLC0415 - ssl and more, needed only when something is wrong
 
         hidden = frozenset(name for name, value in self._config.kafka.items() if value in self._config.hidden)
         region = self._config.tokens.region if isinstance(self._config.tokens, MskIam) else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from penstock import _core, listener, produce
+from penstock import explain as explaining
 from penstock.cluster import Cluster, Topic, within_limits
 from penstock.config import load
 from penstock.control import Token
@@ -209,10 +210,10 @@ def test_nobody_waits_for_visits_that_were_interrupted(monkeypatch: pytest.Monke
         going_on.wait(20)
         return listener.Listener("b:9092")
 
-    monkeypatch.setattr(listener, "inspect", inspect)
+    monkeypatch.setattr(explaining, "inspect", inspect)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        listener.explain({"bootstrap.servers": "b:9092"}, [], 1)
+        explaining.explain({"bootstrap.servers": "b:9092"}, [], 1)
     assert time.monotonic() - began < 10
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
     going_on.set()
@@ -245,11 +246,11 @@ def test_each_new_refusal_is_looked_into_at_once(monkeypatch: pytest.MonkeyPatch
     told = Answers(connect=[False], errors=[[(0, *refusals[0])], [(0, *refusals[1])], []])
     explained: list[list[tuple[str, str]]] = []
 
-    def explain(_: object, errors: list[tuple[str, str]], *__: object, **___: object) -> listener.Explanation:
+    def explain(_: object, errors: list[tuple[str, str]], *__: object, **___: object) -> explaining.Explanation:
         explained.append([*errors])
-        return listener.Explanation("refused", lasting=len(explained) > 1)
+        return explaining.Explanation("refused", lasting=len(explained) > 1)
 
-    monkeypatch.setattr(listener, "explain", explain)
+    monkeypatch.setattr(explaining, "explain", explain)
     with asking(monkeypatch, told) as found, pytest.raises(ConnectError, match="refused"):
         found.connect()
     assert explained == [refusals[:1], refusals]

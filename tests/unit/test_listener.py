@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 
+from penstock import explain as explaining
 from penstock import listener
-from penstock.listener import Explanation, explain, inspect
+from penstock.explain import Explanation, explain
+from penstock.listener import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -792,7 +794,7 @@ def test_refused_credentials_need_no_visit(
     options: dict[str, str], text: str, hidden: frozenset[str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """librdkafka says who was refused: the sentence adds the user, where it may be shown, and what to check."""
-    monkeypatch.setattr(listener, "inspect", lambda *_: pytest.fail("visited"))
+    monkeypatch.setattr(explaining, "inspect", lambda *_: pytest.fail("visited"))
     errors = [("_TRANSPORT", "before it"), ("_AUTHENTICATION", text), ("_ALL_BROKERS_DOWN", "2/2 brokers are down")]
     only = {"bootstrap.servers": "b:1"}
     assert explain(CREDENTIALS | options | only, errors, SECONDS, hidden=hidden) == Explanation(sentence, lasting=True)
