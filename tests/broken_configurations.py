@@ -131,10 +131,9 @@ BROKEN = [
         'kafka.invalid:9092: the name "kafka.invalid" does not resolve: Name or service not known; check its '
         "spelling in bootstrap.servers, and the DNS of this machine",
         "address",
-        waited='no broker answered at kafka.invalid:9092 within 1 s for topic "{topic}": '
+        waited='no broker answered at kafka.invalid:9092 within 1 s (initialization_timeout_secs) for topic "{topic}": '
         'kafka.invalid:9092: the name "kafka.invalid" does not resolve: Name or service not known; check its '
-        "spelling in bootstrap.servers, and the DNS of this machine"
-        "; check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
+        "spelling in bootstrap.servers, and the DNS of this machine",
     ),
     Broken(
         "nobody listens",
@@ -142,10 +141,9 @@ BROKEN = [
         "{address}: nobody listens at {host}: connection refused; is the broker running, and is {port} the "
         "port of its listener?",
         "address",
-        waited='no broker answered at {address} within 1 s for topic "{topic}": '
+        waited='no broker answered at {address} within 1 s (initialization_timeout_secs) for topic "{topic}": '
         "{address}: nobody listens at {host}: connection refused; is the broker running, and is {port} the "
-        "port of its listener?"
-        "; check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
+        "port of its listener?",
     ),
     Broken(
         "not a Kafka",
@@ -160,10 +158,9 @@ BROKEN = [
         "{address}: clients are sent on to this address (advertised.listeners), but nobody listens at {host}:"
         " connection refused; is the broker running, and is {port} the port of its listener?",
         "address",
-        waited='no broker answered at {address} within 1 s for topic "{topic}": '
+        waited='no broker answered at {address} within 1 s (initialization_timeout_secs) for topic "{topic}": '
         "broker 1, advertised as {address}: nobody listens at {host}: connection refused; is the broker running, and "
-        "is {port} the port of its listener?"
-        "; check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
+        "is {port} the port of its listener?",
     ),
     Broken(
         "plaintext at a listener with TLS",

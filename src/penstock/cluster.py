@@ -53,6 +53,7 @@ _TIMED_OUT: Final = -185
 _BROKERS_SECS: Final = 5.0
 _STEP_SECS: Final = 0.2  # how late a refusal is noticed
 _REQUEST_SECS: Final = 30.0  # for one answer of a broker that has let us in
+_ADVICE: Final = "; check bootstrap.servers and security.protocol"
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -217,7 +218,8 @@ class Cluster:
 
     def _no_answer(self, errors: list[tuple[str, str]], code: int) -> ConnectError:
         said = errors[-1][1] if errors else _core.error_text(code)
-        return no_answer(self._config, self._explained or said, _core.error_name(code))
+        advice = "" if self._explained else _ADVICE
+        return no_answer(self._config, self._explained or said, _core.error_name(code), advice)
 
     def _request_ms(self) -> int:
         return int(max(1.0, min(_REQUEST_SECS, self._deadline - time.monotonic())) * 1000)
@@ -312,12 +314,11 @@ def topic_refused(servers: str, name: str, code: str, text: str) -> ConnectError
     return ConnectError(f'topic "{name}" on {servers}: {text} ({code})', code=code)
 
 
-def no_answer(config: Config, said: str, code: str) -> ConnectError:
-    """Return the error for brokers of which none answered in time."""
+def no_answer(config: Config, said: str, code: str, advice: str = _ADVICE) -> ConnectError:
+    """Return the error for brokers of which none answered in time, with advice where `said` has none of its own."""
     return ConnectError(
         f"no broker answered at {config.kafka['bootstrap.servers']} within {config.initialization_timeout_secs} s "
-        f'for topic "{config.topic}": {said}; '
-        "check bootstrap.servers and security.protocol, or raise initialization_timeout_secs",
+        f'(initialization_timeout_secs) for topic "{config.topic}": {said}{advice}',
         code=code,
         retriable=True,
     )
