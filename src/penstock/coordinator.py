@@ -290,7 +290,7 @@ class Coordinator:
         for worker, how in self._crew.dead():
             for late_worker, message in self._receive(0):  # what it had said before it ended
                 self._handle(late_worker, message)
-            self._died(worker, how)
+            self._died(worker, how, self._vitals.suspect(worker))
         now = time.monotonic()
         for worker in self._vitals.frozen(now):
             _log.warning("worker %d stands still and is ended", worker)
@@ -313,7 +313,7 @@ class Coordinator:
             if message.code in _FENCED:
                 self._fail(Fenced(f"{self.config.topic}: {what}", code=message.code))
             else:
-                self._died(worker, f"had to give up its producer, {what}")
+                self._died(worker, f"had to give up its producer, {what}", None)
         elif isinstance(message, control.Refused) and message.kind != "broker":
             self._fail(self._refused(message))
 
@@ -394,9 +394,11 @@ class Coordinator:
         for place in chunk.holds if chunk is not None else ():
             self.arena.release(place)
 
-    def _died(self, worker: int, how: str) -> None:
-        """Have another worker take the place of one that is gone, or end the job where that is not to be."""
-        suspect = self._vitals.suspect(worker)
+    def _died(self, worker: int, how: str, suspect: int | None) -> None:
+        """Have another worker take the place of one that is gone, or end the job where that is not to be.
+
+        suspect: the chunk it was encoding, if that may have been the cause.
+        """
         accused = None if suspect is None else self._chunks.get(suspect)
         kills = suspect is not None and accused is not None and self._restarts.blame(suspect)
         what = f"worker {worker} of {self.workers} {how}"

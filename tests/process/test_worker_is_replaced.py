@@ -18,7 +18,9 @@ import penstock
 from fix_leftovers import children
 from fix_mock import PRODUCE
 from penstock.config import load
+from penstock.restarts import Restarts
 from penstock.verify import read_receipt, verify
+from penstock.vitals import Vitals
 from readback import read_topic
 
 if TYPE_CHECKING:
@@ -200,6 +202,19 @@ def test_a_producer_that_cannot_go_on_is_made_anew(workers: int, mock: MockClust
         job.write()
     report = job.check()
     assert report.restarts == 1
+    job.writer.close()
+
+
+def test_a_producer_that_cannot_go_on_blames_no_rows(mock: MockCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was being encoded just then had no part in it, however often that happens."""
+    job = Job(mock, workers=1)
+    job.write()
+    job.writer.flush()
+    monkeypatch.setattr(Vitals, "suspect", lambda *_: next(iter(job.writer._coordinator._chunks), None))
+    monkeypatch.setattr(Restarts, "blame", lambda *_: True)
+    mock.push_request_errors(PRODUCE, [OUT_OF_ORDER_SEQUENCE])
+    job.write()
+    assert job.check().restarts == 1
     job.writer.close()
 
 
