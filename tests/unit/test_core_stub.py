@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STUB = ast.parse((Path(penstock.__file__).parent / "_core.pyi").read_text())
-SOURCES = [Path(__file__).parents[2] / "src" / "core" / name for name in ("_core.pyx", "clients.pxi")]
+CORE = Path(__file__).parents[2] / "src" / "core"
+SOURCES = sorted([CORE / "_core.pyx", *CORE.glob("*.pxi")])
 # (name, kind, default or `empty`) of each parameter
 Parameters = list[tuple[str, str, object]]
 EMPTY = "no default"
