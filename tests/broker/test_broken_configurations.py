@@ -32,10 +32,17 @@ def failures(output: str) -> list[dict[str, Any]]:
 def test_check_names_the_cause(
     broken: Broken, connector_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The step that fails is the one that is wrong, and its text is the sentence; no later step fails as well."""
+    """The step that fails is the one that is wrong, and its text is the sentence; no later step fails as well.
+
+    A client that is sent on to a wrong address before it has the first broker's answer never gets it (seen once in six
+    runs): then it is the login that names the address, as for a writer.
+    """
     path = connector_file(broken, initialization_timeout_secs=20)
     assert main(["check", "--json", "--config", str(path)]) == broken.exit_code
     (failed,) = failures(capsys.readouterr().out)
+    if broken.waited and "sent on" in broken.said and failed["step"] == "login":
+        assert pattern(broken.waited.replace("within 1 s", "within 20 s")).fullmatch(failed["text"]), failed["text"]
+        return
     sentence = f"{failed['about']}: {failed['text']}" if failed["step"] == "address" else failed["text"]
     assert pattern(broken.said).fullmatch(sentence), sentence
     assert failed["step"] == broken.step
