@@ -34,8 +34,8 @@ def test_check_names_the_cause(
 ) -> None:
     """The step that fails is the one that is wrong, and its text is the sentence; no later step fails as well.
 
-    A client that is sent on to a wrong address before it has the first broker's answer never gets it (seen once, the
-    cause unknown): then it is the login that names the address, as for a writer.
+    Of a client that is sent on to a wrong address the login, too, may never be answered (seen once, the cause unknown):
+    then that step names the address, as a writer does.
     """
     path = connector_file(broken, initialization_timeout_secs=20)
     assert main(["check", "--json", "--config", str(path)]) == broken.exit_code
