@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import socketserver
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from secure_broker import AWS_USER, SecureBroker
+from serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,17 +62,11 @@ def _broken_topics(_secure_kafka: Kafka) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def _broken_ports() -> Iterator[list[int]]:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as held,
-        socketserver.ThreadingTCPServer(("127.0.0.1", 0), _NoKafka) as server,
-    ):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _NoKafka)
         unused = held.getsockname()[1]
-        held.close()
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        serving.start()
+    with serving(server):
         yield [unused, server.server_address[1]]
-        server.shutdown()
-        serving.join()
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import html
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from secure_broker import AWS_SESSION
+from serving import serving
 
 if TYPE_CHECKING:
     from typing import Self
@@ -44,20 +44,18 @@ class StsStub:
         self._lifetime_secs = lifetime_secs
         self._clock_ahead_secs = clock_ahead_secs
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._serving = serving(self._server)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._serving.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._serving.__exit__(None, None, None)
 
     def respond(self, request: dict[str, str]) -> tuple[int, str]:
         """Return the status and the XML that AWS answers with."""

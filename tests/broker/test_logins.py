@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +19,7 @@ from penstock.cli import main
 from pki import KEY_PASSWORD
 from readback import read_topic, rows_of
 from secure_broker import AWS_SESSION, AWS_USER, REGION
+from serving import serving
 from sts_stub import StsStub
 
 if TYPE_CHECKING:
@@ -251,8 +251,8 @@ class _TokenServer(BaseHTTPRequestHandler):
 def test_oidc(secure: SecureBroker, secure_topic: Callable[..., str], secure_kafka: Kafka) -> None:
     """librdkafka gets the tokens itself from an identity server; the address alone says that it is OIDC."""
     topic = secure_topic()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _TokenServer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _TokenServer)
+    with serving(server):
         protocol, address = secure.addresses["OAUTHBEARER"]
         oidc = {
             "bootstrap.servers": address,
@@ -264,7 +264,6 @@ def test_oidc(secure: SecureBroker, secure_topic: Callable[..., str], secure_kaf
             "sasl.oauthbearer.scope": "kafka",
         }
         write(7, topic, oidc, workers=1)
-        server.shutdown()
     assert ids(secure_kafka, topic) == [7]
     basic = f"Basic {base64.b64encode(b'me:a secret').decode()}"
     assert set(_TokenServer.asked) == {(basic, b"grant_type=client_credentials&scope=kafka")}
