@@ -81,6 +81,7 @@ bool Admin::connect(int timeout_ms) {
 std::vector<Broker> Admin::brokers(int timeout_ms, int32_t& code) {
   const rk::Metadata* metadata = nullptr;
   code = api.metadata(rk_, 0, nullptr, &metadata, timeout_ms);
+  poll(0);  // lets librdkafka tell its errors
   std::vector<Broker> found;
   if (code != 0) return found;
   for (int b = 0; b < metadata->broker_count; ++b) {

@@ -56,7 +56,7 @@ class Admin : public Client {
  private:
   struct Call;
 
-  bool has_controller_ = false;
+  bool has_controller_ = true;
 };
 
 }  // namespace penstock

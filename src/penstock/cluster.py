@@ -90,6 +90,7 @@ class Cluster:
         self._config = config
         self._deadline = time.monotonic() + config.initialization_timeout_secs
         self._redact = config.redactor.redact
+        self._errors: list[tuple[str, str]] = []  # of librdkafka's, since we were let in or from the beginning
         self._explain_at = 0.0
         self._explained: str | None = None
         self._hopeless: set[tuple[str, str]] = set()  # errors that were looked into: names, and whose they are
@@ -119,21 +120,26 @@ class Cluster:
         Raises ConnectError: at once when every address refuses our login or our TLS, or speaks another protocol than
         was asked for; else when initialization_timeout_secs are over.
         """
-        errors: list[tuple[str, str]] = []
         while True:
             left = self._deadline - time.monotonic()
             connected = self._admin.connect(int(max(0.001, min(_STEP_SECS, left)) * 1000))
-            errors += self._complaints()
+            self._hear()
             self.tell_log()
             if connected:
+                self._errors.clear()
+            # librdkafka may leave the address that let us in before it has noted the cluster's id.
+            if connected or self._sent_on():
                 return
             if left <= 0:
-                raise self._no_answer(errors, _TIMED_OUT)
-            self._explain(errors)
+                raise self._no_answer(_TIMED_OUT)
+            self._explain()
 
     def brokers(self) -> list[str]:
         """Return the addresses that the brokers tell clients, none where that cannot be told."""
-        _, brokers = self._admin.brokers(int(_BROKERS_SECS * 1000))
+        code, brokers = self._admin.brokers(int(_BROKERS_SECS * 1000))
+        self._hear()
+        if code != 0:
+            return self._sent_on()
         return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for _, host, port in brokers]
 
     def topic(self, name: str, *, make: bool = True) -> Topic:
@@ -153,9 +159,10 @@ class Cluster:
             partitions = self._wait_for(name)
             _, _, _, operations = self._admin.describe_topic(name, self._request_ms())
         elif code in NO_BROKER:  # the address that we were given answers, and those that it sends us on to do not
-            errors, self._explain_at = self._complaints(), 0.0
-            self._explain(errors)
-            raise self._no_answer(errors, code)
+            self._hear()
+            self._explain_at = 0.0
+            self._explain()
+            raise self._no_answer(code)
         elif code != 0:
             raise topic_refused(self.servers, name, _core.error_name(code), text or _core.error_text(code))
         if operations is not None and not {_MAY_WRITE, _MAY_DO_ALL} & set(operations):
@@ -183,17 +190,25 @@ class Cluster:
             self._told.update(lines)
         tell_log(lines, "first connection")
 
-    def _complaints(self) -> list[tuple[str, str]]:
-        return [(name, self._redact(text)) for _, name, text in self._admin.errors()]
+    def _hear(self) -> None:
+        self._errors += [(name, self._redact(text)) for _, name, text in self._admin.errors()]
 
-    def _explain(self, errors: list[tuple[str, str]]) -> None:
+    def _sent_on(self) -> list[str]:
+        """Return the addresses that we were sent on to by a broker that let us in, of those with an error."""
+        if not self._errors:
+            return []
+        from penstock.explain import advertised  # noqa: PLC0415 - ssl and more, needed only when something is wrong
+
+        return list(advertised(self._errors))
+
+    def _explain(self) -> None:
         """Find out why nobody lets us in, now and then and before the time is over.
 
         Raises ConnectError when no address is left that might.
         """
         now = time.monotonic()
         left = self._deadline - now
-        hopeless = {(name, text.partition(": ")[0]) for name, text in errors if name in _TRIED_ALL}
+        hopeless = {(name, text.partition(": ")[0]) for name, text in self._errors if name in _TRIED_ALL}
         due = now >= self._explain_at and (hopeless or left < _LONGEST_VISIT_SECS)
         if not (due or hopeless - self._hopeless):
             return
@@ -204,20 +219,20 @@ class Cluster:
         region = self._config.tokens.region if isinstance(self._config.tokens, MskIam) else None
         why = explain(
             self._config.kafka,
-            errors,
+            self._errors,
             min(_VISIT_SECS, max(_LEAST_VISIT_SECS, left / 3)),
             hidden=hidden,
             msk_region=region,
         )
         self._explain_at = time.monotonic() + _EXPLAIN_EVERY_SECS
         if why.text is not None and why.lasting:
-            raise ConnectError(why.text, code=_worst(errors))
+            raise ConnectError(why.text, code=_worst(self._errors))
         if why.text is not None and why.text != self._explained:
             _log.warning("%s (trying for up to %d s)", why.text, self._config.initialization_timeout_secs)
         self._explained = why.text
 
-    def _no_answer(self, errors: list[tuple[str, str]], code: int) -> ConnectError:
-        said = errors[-1][1] if errors else _core.error_text(code)
+    def _no_answer(self, code: int) -> ConnectError:
+        said = self._errors[-1][1] if self._errors else _core.error_text(code)
         advice = "" if self._explained else _ADVICE
         return no_answer(self._config, self._explained or said, _core.error_name(code), advice)
 
@@ -253,7 +268,8 @@ class Cluster:
         if code in UNKNOWN_TOPIC:
             raise missing_topic(self.servers, name, _core.error_name(code))
         if code in NO_BROKER:
-            raise self._no_answer(self._complaints(), code)
+            self._hear()
+            raise self._no_answer(code)
         if code != 0:
             raise topic_refused(self.servers, name, _core.error_name(code), _core.error_text(code))
         return partitions

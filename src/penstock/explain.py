@@ -14,7 +14,7 @@ from penstock.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "advertised", "explain"]
 
 _VISITS_AT_ONCE: Final = 16
 _BROKER_IN_ERROR: Final = re.compile(r"(?:\w+://)?([^\s/]+:\d+)/(bootstrap|\d+): (.*)", re.DOTALL)
@@ -31,7 +31,7 @@ class Explanation(NamedTuple):
 
 def explain(
     options: Mapping[str, str],
-    errors: Iterable[tuple[str, str]],
+    errors: Sequence[tuple[str, str]],
     timeout_secs: float,
     *,
     hidden: frozenset[str] = frozenset(),
@@ -57,20 +57,26 @@ def explain(
         if said is not None:
             where = broker[1] if broker else options["bootstrap.servers"]
             refused |= dict.fromkeys([broker[1]] if broker else given, f"{where}: {said}")
-    advertised = {broker[1]: broker[2] for broker, _, _ in found if broker and broker[1] not in given}
-    places = [place for place in (*places, *advertised) if host_and_port(place.rpartition("://")[2])[0] not in refused]
+    told = {address: broker_id for address, broker_id in advertised(errors).items() if address not in given}
+    places = [place for place in (*places, *told) if host_and_port(place.rpartition("://")[2])[0] not in refused]
     visited = _inspect_all(places, options, timeout_secs)
     lasting = not any(one.address in given and (one.problem is None or one.passing) for one in visited)
     if refused:
         return Explanation(next(iter(refused.values())), lasting)
     # What answers is not merely down; and whoever knows the advertised addresses has reached one that was given.
-    visited.sort(key=lambda one: (not one.connected, one.address not in advertised))
+    visited.sort(key=lambda one: (not one.connected, one.address not in told))
     for one in visited:
         if one.problem is not None:
-            broker_id = advertised.get(one.address)
-            told = one.problem if broker_id is None else f"broker {broker_id}, advertised as {one.problem}"
-            return Explanation(told, lasting)
+            broker_id = told.get(one.address)
+            text = one.problem if broker_id is None else f"broker {broker_id}, advertised as {one.problem}"
+            return Explanation(text, lasting)
     return Explanation(None, lasting=False)
+
+
+def advertised(errors: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the addresses that brokers told us, of those with an error: who knows them was let in. With their ids."""
+    found = [_BROKER_IN_ERROR.match(text) for _, text in errors]
+    return {broker[1]: broker[2] for broker in found if broker and broker[2] != "bootstrap"}
 
 
 def _inspect_all(places: Sequence[str], options: Mapping[str, str], timeout_secs: float) -> list[Listener]:

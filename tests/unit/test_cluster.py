@@ -259,6 +259,18 @@ def test_each_new_refusal_is_looked_into_at_once(monkeypatch: pytest.MonkeyPatch
     assert explained == [refusals[:1], refusals]
 
 
+def test_who_was_sent_on_was_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error about a broker with an id says what librdkafka may not: we were let in, and sent there."""
+    failed = (-195, "_TRANSPORT", "wrong:9093/2: Connect to ipv4#10.0.0.1:9093 failed: Connection refused")
+    first = (-195, "_TRANSPORT", "b:9092/bootstrap: Disconnected")
+    told = Answers(connect=[False], errors=[[first], [failed], []], brokers=[(TIMED_OUT, [])])
+    monkeypatch.setattr(explaining, "explain", lambda *_, **__: explaining.Explanation(None, lasting=False))
+    with asking(monkeypatch, told) as found:
+        found.connect()
+        assert told.asked.count("connect") == 2
+        assert found.brokers() == ["wrong:9093"]
+
+
 def test_a_slow_cluster_is_waited_for(mock: MockCluster) -> None:
     """An answer that takes longer than a step of ours comes nevertheless: it is not asked for anew each time."""
     mock.set_rtt(700)
