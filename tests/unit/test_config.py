@@ -435,6 +435,8 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "delivery_timeout_secs": "90.5", "worker_timeout_secs": "5", "max_restarts_per_min": "3",
         "audit": "true",
         "region": "eu-west-1", "aws_iam": "false", "aws_role_arn": "arn:aws:iam::1:role/r", "oauth_cb": "m:f",
+        "job": "nightly", "delivery": "exactly_once", "lanes": "2", "epoch_rows": "1000", "epoch_bytes": "1MiB",
+        "epoch_secs": "0.5", "progress_topic": "p", "restart": "true",
         "on_bad_row": "skip", "on_oversize": "skip", "dead_letter": "f.arrows", "truncate_columns": "a,b",
     }  # fmt: skip
     assert set(texts) == {row.name for row in SETTINGS if row.flag is not None}
@@ -446,6 +448,8 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "key_format": {"key": "k"}, "key_in_value": {"key": "k"}, "tombstone_column": {"key": "k"},
         "truncate_columns": {"on_oversize": "truncate"}, "dead_letter": {"on_bad_row": "dead_letter"},
         "topic_column": {"topics": "t"}, "topics": {"topic_column": "c"},
+        "delivery": {"job": "j"}, "lanes": {"job": "j", "delivery": "exactly_once"},
+        **{name: {"job": "j"} for name in texts if name.startswith(("epoch_", "progress_", "restart"))},
         **{name: {"format": "csv"} for name in texts if name.startswith("csv_")},
         **{name: {"format": "avro"} for name in texts if name.startswith(("avro_", "auto_", "check_"))},
     }  # fmt: skip

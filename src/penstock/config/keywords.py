@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
-from penstock.config.settings import KeyFormat, LogLevel, OversizePolicy, Partitioner, RowPolicy  # noqa: TC001 - get_type_hints may ask
+from penstock.config.settings import Delivery, KeyFormat, LogLevel, OversizePolicy, Partitioner, RowPolicy  # noqa: TC001 - get_type_hints may ask
 
 __all__ = ["Settings"]
 
@@ -69,6 +69,15 @@ class Settings(TypedDict, total=False):
     # schema registry
     auto_register: bool | None
     check_compatibility: bool | None
+    # jobs that go on where they stopped
+    job: str | None
+    delivery: Delivery | None
+    lanes: int | None
+    epoch_rows: int | None
+    epoch_bytes: int | str | None
+    epoch_secs: float | None
+    progress_topic: str | None
+    restart: bool | None
     # rows that cannot go
     on_bad_row: RowPolicy | None
     on_oversize: OversizePolicy | None

@@ -14,6 +14,7 @@ import msgspec
 
 from penstock.config.connector import Connector, Given, read_connector
 from penstock.config.cores import usable_cores
+from penstock.config.delivery import check_delivery, message_timeout_ms
 from penstock.config.document import ConfigSource  # noqa: TC001 - get_type_hints may ask
 from penstock.config.formats import Format, read_format
 from penstock.config.job import FRAMING_BYTES, Config, find_index
@@ -62,6 +63,7 @@ _READERS: Final[dict[str, Callable[[Given], Any]]] = {
     "truncate_columns": read_columns,
     "topics": read_topics,
     "memory_bytes": read_size,
+    "epoch_bytes": read_size,
     "relation": read_relation,
     "create_topic": read_create_topic,
     "oauth_cb": read_oauth_cb,
@@ -144,11 +146,14 @@ def _load(
     shares = memory_shares(writer.memory_bytes, workers)
     computed = {
         "bootstrap.servers": os.environ.get("REDPANDA_BROKERS") or "localhost",
-        "message.timeout.ms": str(round(writer.delivery_timeout_secs * 1000)),
+        "message.timeout.ms": message_timeout_ms(writer, options),
         "queue.buffering.max.messages": str(shares.queue_messages),
         "queue.buffering.max.kbytes": str(shares.queue_kbytes),
     }
+    if writer.delivery == "exactly_once":
+        options.pop("message.timeout.ms", None)  # it is in delivery_timeout_secs; one transaction has less
     kafka, about_kafka = settle(options, computed)
+    check_delivery(writer, given, options, kafka)
     if writer.audit and kafka["acks"] == "0":
         raise ConfigError(
             f"{given['audit'].where} and {options['acks']} exclude each other: with acks=0 the broker names no offsets "

@@ -15,6 +15,7 @@ from penstock.names import function_name
 __all__ = [
     "Count",
     "CreateTopic",
+    "Delivery",
     "KeyFormat",
     "LogLevel",
     "OversizePolicy",
@@ -31,6 +32,7 @@ KeyFormat = Literal["json", "string", "bytes", "avro", "big_endian"]
 Partitioner = Literal[
     "consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random", "random"
 ]  # fmt: skip
+Delivery = Literal["at_least_once", "exactly_once"]
 RowPolicy = Literal["fail", "skip", "dead_letter"]
 OversizePolicy = Literal["fail", "skip", "dead_letter", "key_only", "truncate"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -69,6 +71,15 @@ class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     worker_timeout_secs: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     max_restarts_per_min: Count = 20
     audit: bool = False
+    # jobs that go on where they stopped
+    job: str | None = None
+    delivery: Delivery = "at_least_once"
+    lanes: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+    epoch_rows: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    epoch_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    epoch_secs: Annotated[float, msgspec.Meta(ge=0.01, le=3600)] = 1.0
+    progress_topic: str = "penstock-progress"
+    restart: bool = False
     # rows that cannot go
     on_bad_row: RowPolicy = "fail"
     on_oversize: OversizePolicy = "fail"

@@ -135,7 +135,7 @@ _OWNED: Final = {
     "ssl_certificate": f"{_IN_MEMORY}; use ssl.certificate.pem or ssl.certificate.location",
     "ssl_ca": f"{_IN_MEMORY}; use ssl.ca.pem or ssl.ca.location",
     "ssl_engine_callback_data": f"{_IN_MEMORY}; leave it out",
-    "transactional.id": "transactions are not part of this version, rows are delivered at least once; leave it out",
+    "transactional.id": "it is made of the job's name and the lane; give job and delivery=exactly_once instead",
     "enabled_events": "penstock takes delivery reports by callback, events would not be served; leave it out",
     "log.queue": "nothing would serve that queue; use the setting log_level to choose what is logged",
     "log_level": 'it is a setting of penstock and takes a name; use log_level="debug" or --log-level debug',
