@@ -299,10 +299,10 @@ def _worst(errors: list[tuple[str, str]]) -> str:
     return next((name for name in _TRIED_ALL if name in names), _TRIED_ALL[-1])
 
 
-def before_first_row(config: Config, token: Token | None) -> Config:
-    """Look at the cluster and at every topic of the job, and return the configuration as the topics allow it.
+def before_first_row(config: Config, token: Token | None) -> tuple[Config, int]:
+    """Look at the cluster and at every topic of the job; return the configuration as they allow it, and the partitions.
 
-    message.max.bytes is lowered to the least of the topics' limits less 128 bytes, which is logged.
+    These are those of config.topic. message.max.bytes is lowered to the least of the topics' limits less 128 bytes, which is logged.
     Raises ConnectError, as Cluster does, and when a topic's limit leaves no room for a message.
     """
     with Cluster(config, token) as cluster:
@@ -310,7 +310,7 @@ def before_first_row(config: Config, token: Token | None) -> Config:
         topics = [cluster.topic(name) for name in config.topics_needed]
         if config.writer.job is not None:
             cluster.progress_topic()
-    return within_limits(config, topics)
+    return within_limits(config, topics), topics[0].partitions
 
 
 def within_limits(config: Config, topics: list[Topic]) -> Config:

@@ -83,7 +83,7 @@ class Job:
         self._rows = [0 if progress is None else progress.rows for progress in self._stands]
         self.resumed_from = min(self._rows)
         self._lowest = self._stands[self._rows.index(self.resumed_from)]
-        self.possible_repeats: int | None = None
+        self.possible_repeats = 0
         # the open epoch
         self._rows_per_epoch = writer.epoch_rows
         limits = [writer.epoch_bytes, arena_bytes // _EPOCH_SHARE if self.exactly_once else None]
@@ -96,7 +96,9 @@ class Job:
         self._locate: Callable[[], Any] | None = None
         self._position, self._position_rows = self.position, self.position_rows
         finished = all(progress is not None and progress.finished for progress in self._stands)
-        self._recorded = (max(self._rows) if finished else self._reached, self._position_rows, finished)  # by the epoch before
+        # by the epoch before; a new job records what it began with
+        end = max(self._rows) if finished else self._reached
+        self._recorded = (end, self._position_rows, finished) if found else None
         self._ends: dict[int, dict[tuple[str, int], int]] = {}  # by epoch: offsets behind what is acknowledged
         self._offsets: dict[str, dict[str, int]] = {}
         if first is not None:
@@ -224,6 +226,17 @@ class Job:
                 place = (topic or str(self._fixed["topic"]), partition)
                 ends[place] = max(ends.get(place, 0), last + 1)
 
+    def count_repeats(self, high_watermarks: Mapping[int, int]) -> None:
+        """Count the messages in the topic behind what is recorded, which may be sent again; note where a new job begins.
+
+        high_watermarks  of the topic's partitions, now
+        """
+        topic = str(self._fixed["topic"])
+        known = self._offsets.setdefault(topic, {str(number): high for number, high in high_watermarks.items()})
+        self.possible_repeats = sum(
+            max(0, high - known.get(str(number), 0)) for number, high in high_watermarks.items()
+        )
+
     def record(self, lane: int, epoch: Epoch) -> Progress:
         """Return what is to be recorded of a lane at the end of an epoch; one that was further stays where it was."""
         before = self._stands[lane]
@@ -277,7 +290,9 @@ def _plan_of(config: Config) -> str:
     """Return a hash of all that decides which message a row becomes, and where it goes."""
     form = msgspec.to_builtins(config.format)
     chosen = {
-        "format": {name: value for name, value in form.items() if name != "threads" and not name.startswith("registry")},
+        "format": {
+            name: value for name, value in form.items() if name != "threads" and not name.startswith("registry")
+        },
         "writer": {name: getattr(config.writer, name) for name in _PLAN},
         "topics": config.writer.topics,
         "index": config.index_columns,

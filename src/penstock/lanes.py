@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from penstock.control import Ack
 
 __all__ = ["Epoch", "Lanes"]
@@ -91,11 +93,11 @@ class Lanes:
         self._cut.append(epoch)
         self._open = epoch.number + 1
 
-    def due(self) -> list[tuple[int, Epoch]]:
-        """Return the lanes that can record an epoch, each with it, and note that they are told."""
+    def due(self, reachable: Callable[[int], bool]) -> list[tuple[int, Epoch]]:
+        """Return the lanes within reach that can record an epoch, each with it, and note that they are told."""
         found = []
         for number, lane in enumerate(self._lanes):
-            if lane.told is not None:
+            if lane.told is not None or not reachable(number):
                 continue
             complete = [epoch for epoch in self._cut if epoch.number >= lane.epoch and self._complete(lane, epoch)]
             if complete:

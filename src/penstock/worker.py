@@ -98,9 +98,7 @@ class Work:
         answer = connect(producer, self._start)
         if isinstance(answer, control.Refused) or not self._start.job:
             return answer
-        return (
-            begin_transactions(producer, self._start.job, lane, self._start.initialization_timeout_secs) or answer
-        )
+        return begin_transactions(producer, self._start.job, lane, self._start.initialization_timeout_secs) or answer
 
     @property
     def event_fds(self) -> list[int]:
@@ -228,7 +226,8 @@ class Work:
         """
         if self._overdue(lane):
             return control.Failing(
-                "_TIMED_OUT", f"a transaction was ended by its broker: it lasted longer than transaction.timeout.ms: {text}"
+                "_TIMED_OUT",
+                f"a transaction was ended by its broker: it lasted longer than transaction.timeout.ms: {text}",
             )
         return control.Failing(_core.error_name(code), text)
 
