@@ -125,9 +125,15 @@ def _taken_apart(position: dict[str, Any]) -> tuple[str, int, Begin, _Print, str
         state = _Print(position["size"], position["modified"], position["footer"])
         file, number, before = position["file"], position["number"], position["before"]
     except (TypeError, KeyError, AttributeError):
-        file = None
-    counts = () if file is None else (number, begin.row, begin.record_batch, begin.part_row)
-    if not isinstance(file, str) or not all(isinstance(count, int) and count >= 0 for count in counts):
+        sound = False
+    else:
+        counts = (number, begin.row, begin.record_batch, begin.part_row)
+        sound = (
+            all(isinstance(count, int) and count >= 0 for count in counts)
+            and all(isinstance(text, str) for text in (file, state.footer, before))
+            and all(isinstance(known, int | None) for known in (state.size, state.modified))
+        )
+    if not sound:
         raise SourceError(
             f"{str(position)[:200]} is not a position in files, which has file, number, row, size, modified, footer "
             "and before; give one that was taken in this source, or start from the beginning"
