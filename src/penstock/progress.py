@@ -23,11 +23,22 @@ from penstock.reader import Reader
 from penstock.report import Sum  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from penstock.config import Config
-    from penstock.reader import Place, Read
+    from penstock.reader import Isolation, Place, Read
     from penstock.tokens import Tokens
 
-__all__ = ["Jobs", "Progress", "ProgressReader", "decode_progress", "read_progress", "transactional_id"]
+__all__ = [
+    "Job",
+    "Jobs",
+    "Progress",
+    "ProgressReader",
+    "decode_progress",
+    "read_progress",
+    "sum_up",
+    "transactional_ids",
+]
 
 _log = logging.getLogger("penstock")
 
@@ -83,9 +94,44 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self)
 
 
-def transactional_id(job: str, lane: int) -> str:
-    """Return the transactional id of a lane."""
-    return f"{job}-{lane}"
+class Job(msgspec.Struct, frozen=True):
+    """What the records of all lanes of a job come to.
+
+    rows, position  those of the lane that is least far; a lane without a record is at the beginning
+    finished        all lanes are
+    updated_ms      when the newest record was made
+    """
+
+    name: str
+    topic: str
+    delivery: str
+    rows: int
+    position: Any
+    finished: bool
+    updated_ms: int
+    lanes: tuple[Progress, ...]
+
+
+def sum_up(lanes: Mapping[int, Progress]) -> Job:
+    """Return what the records of a job's lanes, at least one, come to."""
+    records = tuple(lanes[lane] for lane in sorted(lanes))
+    one, complete = records[0], len(records) >= records[0].lanes
+    least = min(records, key=lambda record: record.rows)
+    return Job(
+        name=one.job,
+        topic=one.topic,
+        delivery=one.delivery,
+        rows=least.rows if complete else 0,
+        position=least.position if complete else None,
+        finished=complete and all(record.finished for record in records),
+        updated_ms=max(record.updated_ms for record in records),
+        lanes=records,
+    )
+
+
+def transactional_ids(job: str, lanes: int) -> list[str]:
+    """Return the transactional ids of a job's lanes."""
+    return [f"{job}-{lane}" for lane in range(lanes)]
 
 
 def decode_progress(key: bytes | None, value: bytes | None) -> Progress:
@@ -99,21 +145,35 @@ def decode_progress(key: bytes | None, value: bytes | None) -> Progress:
     return found
 
 
-def read_progress(config: Config, tokens: Tokens | None, job: str | None = None) -> Jobs:
+def read_progress(
+    config: Config,
+    tokens: Tokens | None,
+    job: str | None = None,
+    *,
+    isolation: Isolation = "read_committed",
+    wait: bool = True,
+) -> Jobs:
     """Return what ProgressReader.read does, by a reader that lives as long as that."""
-    with contextlib.closing(ProgressReader(config, tokens)) as reader:
+    with contextlib.closing(ProgressReader(config, tokens, isolation=isolation, wait=wait)) as reader:
         return reader.read(job)
 
 
 class ProgressReader:
-    """Reads config.writer.progress_topic; may read several times."""
+    """Reads config.writer.progress_topic; may read several times.
 
-    def __init__(self, config: Config, tokens: Tokens | None) -> None:
+    isolation  read_uncommitted: what was aborted and what is open counts too
+    wait       false: reads what is committed by now, without waiting for open transactions
+    """
+
+    def __init__(
+        self, config: Config, tokens: Tokens | None, *, isolation: Isolation = "read_committed", wait: bool = True
+    ) -> None:
         self._topic = config.writer.progress_topic
         self._patience = int(config.kafka.get("transaction.timeout.ms", _TRANSACTION_MS)) / 1000
         # a follower near by, which client.rack asks for, may know a lower high watermark than the leader
         options: dict[str, str | int | bool] = {"fetch.wait.max.ms": _FETCH_WAIT_MS, "client.rack": ""}
-        self._reader = Reader(config, tokens, "read_committed", options)
+        self._reader = Reader(config, tokens, isolation, options)
+        self._wait = wait
         self._told = False
 
     def close(self) -> None:
@@ -152,7 +212,7 @@ class ProgressReader:
         """Tell whether all is read of a partition that has answered; its end is noted the first time."""
         if part.end is None:
             part.end = self._reader.high_watermark(place)
-        return part.at >= part.end
+        return part.at >= part.end or (part.held and not self._wait)
 
     def _wait_for(self, left: dict[Place, _Partition], began: float, heard: float) -> None:
         """Tell once what is waited for, and end that where it takes too long."""

@@ -54,7 +54,7 @@ class Reader:
 
         self._consumer = Consumer(
             {
-                **client_options(config, tokens, "C"),
+                **client_options(config, tokens, consumer=True),
                 **(options or {}),
                 "group.id": "penstock",  # never joined, and nothing is committed for it
                 "enable.auto.commit": False,
@@ -158,19 +158,19 @@ class Reader:
         )
 
 
-def client_options(config: Config, tokens: Tokens | None, kind: Literal["P", "C"]) -> dict[str, Any]:
+def client_options(config: Config, tokens: Tokens | None, *, consumer: bool = False) -> dict[str, Any]:
     """Return what a client of confluent_kafka needs to reach the brokers as the job does.
 
-    kind  for a producer or a consumer, as librdkafka's table has it: the other's options are left out
+    consumer  those that librdkafka's table has for consumers too; the producer's own are left out in any case
     """
 
     def token(_: str) -> tuple[str, float, str, dict[str, str]]:
         made = tokens.first()  # type: ignore[union-attr] # asked for only where there are some
         return made.text, made.expires_ms / 1000, made.principal, dict(made.extensions)
 
-    table = property_table()
+    table, scopes = property_table(), {"*", "C"} if consumer else {"*"}
     options: dict[str, Any] = {
-        name: value for name, value in config.kafka.items() if name in table and table[name].scope in {"*", kind}
+        name: value for name, value in config.kafka.items() if name in table and table[name].scope in scopes
     }
     options["log_level"] = 0  # what is wrong is an error of ours
     return options if tokens is None else {**options, "oauth_cb": token}
