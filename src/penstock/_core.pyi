@@ -382,7 +382,7 @@ class Exporter:
         """Return what each event is: 0 an insert, 1 a delete, 2 an update."""
 
 # (code, text, whether the same call may be made again, whether the transaction must be aborted)
-TransactionError = tuple[int, str, bool, bool]
+TransactionError: TypeAlias = tuple[int, str, bool, bool]
 
 class Producer:
     """One librdkafka producer: messages go in without a copy, reports are counted per chunk, a full queue means wait.

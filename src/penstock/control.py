@@ -95,7 +95,7 @@ class Start(msgspec.Struct, array_like=True):
     slab_bytes: int
     arena_bytes: int
     initialization_timeout_secs: float
-    lanes: list[int] = [0]
+    lanes: list[int]
     job: str = ""
     vitals: int = -1
     token: Token | None = None

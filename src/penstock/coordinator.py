@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from penstock import _core, control
 from penstock.acks import Ledger
 from penstock.arena import Arena
-from penstock.commits import Commits
 from penstock.cluster import before_first_row, missing_topic, no_answer, topic_refused
+from penstock.commits import Commits
 from penstock.config.kafka.options import librdkafka_path
 from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
 from penstock.deadletters import DeadLetter, DeadLetters
@@ -618,9 +618,7 @@ class Coordinator:
             self._waiting[lane].clear()
         for number in self.ledger.requeue(worker):
             self._left_out.pop(number, None)
-            lane = self._chunks[number].lane
-            assert lane is not None  # noqa: S101 - of deal()
-            self._waiting[lane].append(number)
+            self._waiting[self._chunks[number].lane or 0].append(number)
         return self.ledger.resent - resent
 
     def _go_on(self, worker: int) -> None:
@@ -678,9 +676,10 @@ class Coordinator:
         return self.ledger.dealt_chunks == 0
 
     def _leave(self, lanes: Iterable[int]) -> None:
-        """Count what was dealt to these lanes as never sent, where its transaction is not being committed: it is lost."""
+        """Count what was dealt to these lanes as never sent, where its transaction is not being committed."""
+        lost = {lane for lane in lanes if not self._in_doubt(lane)}
         for number, chunk in self._chunks.items():
-            if self.commits is not None and chunk.lane in lanes and not self._in_doubt(chunk.lane):
+            if chunk.lane in lost:
                 self.ledger.undeal(number)
 
     def _in_doubt(self, lane: int) -> bool:

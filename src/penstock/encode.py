@@ -189,7 +189,7 @@ class Planner:
         *,
         stream_id: int | None = None,
     ) -> None:
-        """Plan for a topic with so many partitions. workers: among whom they are divided; stream_id: None: a new one."""
+        """Plan for a topic with so many partitions, divided among so many workers. stream_id: None: a new one."""
         self._config = config
         self._registry = registry
         self._partitions = partitions

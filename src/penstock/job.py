@@ -66,7 +66,7 @@ class Job:
         self.name = writer.job or ""
         self.exactly_once = writer.delivery == "exactly_once"
         self.lanes = lanes
-        self._fixed = {
+        self._fixed: dict[str, Any] = {
             "topic": config.topic,
             "partitions": partitions,
             "delivery": writer.delivery,
@@ -189,6 +189,11 @@ class Job:
         )
 
     @property
+    def inside(self) -> bool:
+        """A part of a unit is handed out or held, and not all of it."""
+        return self._inside
+
+    @property
     def can_end(self) -> bool:
         """The open epoch may end here, and has something in it."""
         return not self._inside and self._reached > self._cut_at
@@ -227,9 +232,9 @@ class Job:
                 ends[place] = max(ends.get(place, 0), last + 1)
 
     def count_repeats(self, high_watermarks: Mapping[int, int]) -> None:
-        """Count the messages in the topic behind what is recorded, which may be sent again; note where a new job begins.
+        """Count the messages in the topic behind what is recorded, which may be sent again.
 
-        high_watermarks  of the topic's partitions, now
+        high_watermarks  of the topic's partitions, now; a new job begins there
         """
         topic = str(self._fixed["topic"])
         known = self._offsets.setdefault(topic, {str(number): high for number, high in high_watermarks.items()})

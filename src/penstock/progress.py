@@ -208,6 +208,10 @@ class ProgressReader:
             self._wait_for(left, began, heard)
         return _living(latest, job)
 
+    def high_watermarks(self, topic: str) -> dict[int, int]:
+        """Return for each partition of a topic the offset behind its last message that is committed."""
+        return {number: self._reader.ends(topic, number)[1] for number in self._reader.partitions(topic) or ()}
+
     def _is_read(self, part: _Partition, place: Place) -> bool:
         """Tell whether all is read of a partition that has answered; its end is noted the first time."""
         if part.end is None:

@@ -217,7 +217,7 @@ class Writer:
             self._coordinator.raise_failure()
 
     def position(self) -> Any:  # noqa: ANN401 - the caller's
-        """Return where a job is to go on: the position last committed by the lane that has least; None: at the beginning.
+        """Return where a job is to go on: the last position committed by the lane that has least; None: the beginning.
 
         Write the same rows again from there, with the same commits: what a lane has already, it passes over.
         """
@@ -337,13 +337,15 @@ class Writer:
     def _failing(self) -> Iterator[None]:
         """End the writer for errors that its rows cannot survive.
 
-        A batch with other columns, a source that cannot be read and a timeout leave it as it is. Anything that is not
+        A batch with other columns, a source that cannot be read and a timeout leave it as it is, but for a job in the
+        middle of a batch that it sends as a whole. Anything that is not
         ours, be it Ctrl-C or an alarm that raises, may have come between any two steps: nobody knows what was sent.
         """
         try:
             yield
         except PenstockError as error:
-            if isinstance(error, (EncodeError, DeliveryError, InternalError)):
+            job = self._coordinator.job
+            if isinstance(error, (EncodeError, DeliveryError, InternalError)) or (job is not None and job.inside):
                 self._abandon(error)
             raise
         except BaseException as error:
@@ -371,7 +373,8 @@ class Writer:
             try:
                 self._hold(held, plan, batch)
             except SourceError:
-                self._send(held)  # what was read before it, as without an index
+                if self._coordinator.job is None:
+                    self._send(held)  # what was read before it, as without an index
                 raise
             self._send(held)
         else:
