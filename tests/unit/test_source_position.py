@@ -149,9 +149,13 @@ def rewrite(path: Path, content: bytes, modified: int | None = None) -> None:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_row_is_a_place_to_go_on(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "mapped"), [*((kind, False) for kind in KINDS), ("arrow", True), ("feather", True)])
+def test_every_row_is_a_place_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, *, mapped: bool
+) -> None:
     """From each row of each file, and from behind each batch, come exactly the rest of the rows, of every format."""
+    if mapped:  # as IPC files of large batches are
+        monkeypatch.setattr(decode, "_MAPPED_BATCH", 1)
     paths = [tmp_path / f"{name}.{kind}" for name in "abc"]
     for number, path in enumerate(paths):
         KINDS[kind](path, table(number * 100, 23), [5, 0, 9, 1, 0])
@@ -344,6 +348,9 @@ def test_other_files_before_are_refused(files: list[Path], tmp_path: Path) -> No
     assert rows_from([a, b, c, d], position)[-1]["id"] == 39
     rewrite(d, d.read_bytes(), 1)  # touched: it comes after
     assert rows_from([a, b, c, d], position)[-1]["id"] == 39
+    renamed = a.rename(tmp_path / "other.parquet")
+    assert refusal([renamed, b, c], position).startswith(f"{c}: the 2 files {why}")
+    renamed.rename(a)
     rewrite(a, a.read_bytes(), 1)
     assert refusal(files, position).startswith(f"{c}: the 2 files {why}")
     assert refusal(files, position_at(files, 11) | {"before": "0"}).startswith(f"{b}: the file {why}")
