@@ -437,7 +437,7 @@ class Producer:
         """Give up all that was sent since the transaction began; None when that is done."""
 
     def record(self, topic: str, key: bytes, value: bytes) -> int:
-        """Send a message of no chunk, copied, to the topic's partition 0; 0, or librdkafka's code where it is refused."""
+        """Send a message of no chunk, copied, to the topic's partition 0; 0, or librdkafka's code if refused."""
 
     def recorded(self) -> int | None:
         """Return once for each record, after its report: 0, or why it failed; None: there is nothing to tell."""

@@ -8,7 +8,7 @@ A chunk's life:
                                 └──died / give_up──▶ gone: its rows are unknown
     waiting ────────────────────────give_up────────▶ gone: its rows are failed, nobody ever sent them
 
-`taken` is at all times the sum of acknowledged, failed, unknown, skipped, resumed, bad, oversize, pending and held rows.
+`taken` is at all times the sum of acknowledged, failed, unknown, skipped, resumed, bad, oversize, pending and held.
 """
 
 from __future__ import annotations

@@ -49,6 +49,15 @@ class _Block(NamedTuple):
     end: int
 
 
+class _Opened(NamedTuple):
+    """A piece, with the places and ids of its dictionaries in the arena; for all of its blocks."""
+
+    plan: Plan
+    read: _core.Piece
+    dictionaries: list[tuple[int, int]]
+    deadline: float | None
+
+
 class Blocks:
     """Puts rows into one coordinator's arena and deals them."""
 
@@ -79,36 +88,26 @@ class Blocks:
         if rows.which == "both" and self._cut(plan, read, rows, 0)[0] < read.rows:
             # Its blocks are to it what pieces are to a batch.
             passes = plan.changes.passes(one_piece=False, judged=rows.verdicts is not None)
+        opened = _Opened(plan, read, dictionaries, deadline)
         for which in passes:
-            self._write_blocks(plan, read, rows._replace(which=which), dictionaries, deadline)
+            self._write_blocks(opened, rows._replace(which=which))
 
-    def _write_blocks(
-        self, plan: Plan, read: _core.Piece, rows: Rows, dictionaries: list[tuple[int, int]], deadline: float | None
-    ) -> None:
-        coordinator = self._coordinator
+    def _write_blocks(self, opened: _Opened, rows: Rows) -> None:
+        coordinator, read = self._coordinator, opened.read
         first = 0
         while first < read.rows:
-            end, size = self._cut(plan, read, rows, first)
+            end, size = self._cut(opened.plan, read, rows, first)
             unit = rows.unit or (rows.at + first, rows.at + end)
             if rows.unit is None and coordinator.job is not None and coordinator.job.has(unit[1]):
                 coordinator.ledger.take(resumed=end - first)
             else:
-                self._write_block(plan, read, rows._replace(unit=unit), dictionaries, (first, end, size), deadline)
+                self._write_block(opened, rows._replace(unit=unit), first, end, size)
             if rows.unit is None:
                 coordinator.reached(unit[1], None if rows.locate is None else partial(rows.locate, end))
             first = end
 
-    def _write_block(
-        self,
-        plan: Plan,
-        read: _core.Piece,
-        rows: Rows,
-        dictionaries: list[tuple[int, int]],
-        block: tuple[int, int, int],
-        deadline: float | None,
-    ) -> None:
-        coordinator = self._coordinator
-        first, end, size = block
+    def _write_block(self, opened: _Opened, rows: Rows, first: int, end: int, size: int) -> None:
+        coordinator, (plan, read, dictionaries, deadline) = self._coordinator, opened
         selection = self._select(plan, read, rows, first, end)
         if selection.rows:
             if size + selection.nbytes > coordinator.arena.size // 2:

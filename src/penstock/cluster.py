@@ -302,7 +302,8 @@ def _worst(errors: list[tuple[str, str]]) -> str:
 def before_first_row(config: Config, token: Token | None) -> tuple[Config, int]:
     """Look at the cluster and at every topic of the job; return the configuration as they allow it, and the partitions.
 
-    These are those of config.topic. message.max.bytes is lowered to the least of the topics' limits less 128 bytes, which is logged.
+    These are those of config.topic. message.max.bytes is lowered to the least of the topics' limits less 128 bytes,
+    which is logged.
     Raises ConnectError, as Cluster does, and when a topic's limit leaves no room for a message.
     """
     with Cluster(config, token) as cluster:

@@ -114,7 +114,7 @@ class Commits:
         return not self.exactly_once or self._lanes.waiting
 
     def due(self, reachable: Callable[[int], bool]) -> Iterator[Commit]:
-        """Give what lanes are to be told, of those within reach, for all of an epoch is answered; unsent() undoes it."""
+        """Give what lanes within reach are to be told, now that all of an epoch is answered; unsent() undoes it."""
         for lane, epoch in self._lanes.due(reachable):
             progress = self.job.record(lane, epoch)
             self._records[lane] = progress

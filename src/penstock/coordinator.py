@@ -277,8 +277,8 @@ class Coordinator:
                 )
             if self.commits is not None and not self.commits.make_room():
                 raise EncodeError(
-                    f"the rows of one batch take all of the {self.arena.size} bytes of shared memory, and are committed "
-                    "together; give more memory_bytes, or smaller batches"
+                    f"the rows of one batch take all of the {self.arena.size} bytes of shared memory, and are "
+                    "committed together; give more memory_bytes, or smaller batches"
                 )
             self._commit()
             if deadline is not None and time.monotonic() >= deadline:
@@ -393,25 +393,31 @@ class Coordinator:
         if isinstance(message, control.Ack):
             self._answered(worker, message)
             self._push_all(worker)
+        elif isinstance(message, control.Committed):
+            self._committed(worker, message)
         elif isinstance(message, control.LeftOut):
             self._left_out.setdefault(message.chunk, []).extend(message.rows)
         elif isinstance(message, control.PartialAck):
             self.ledger.acknowledge_part(message.chunk, message.partitions)
             if self.commits is not None:
                 self.commits.part(message)
-        elif isinstance(message, control.Committed):
-            self._committed(worker, message)
-        elif isinstance(message, control.Ready) and worker in self._starting:
-            self._go_on(worker)
         elif isinstance(message, control.Log):
             self._log_lines(worker, message)
-        elif isinstance(message, control.Failing):
+        else:
+            self._stands(worker, message)
+
+    def _stands(self, worker: int, message: control.Ready | control.Refused | control.Failing) -> None:
+        """Hear how a worker's producers do: of one in another's place, or that they cannot go on."""
+        if isinstance(message, control.Failing):
             what = f"librdkafka cannot go on: {message.text} ({message.code})"
             if message.code in _FENCED:
                 self._fail(Fenced(self._fenced(what), code=message.code))
             else:
                 self._died(worker, f"had to give up its producer, {what}", None)
-        elif isinstance(message, control.Refused) and message.kind != "broker":
+        elif isinstance(message, control.Ready):
+            if worker in self._starting:
+                self._go_on(worker)
+        elif message.kind != "broker":
             self._fail(self._refused(message))
 
     def _log_lines(self, worker: int, message: control.Log) -> None:
