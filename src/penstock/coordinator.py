@@ -32,6 +32,7 @@ from penstock.errors import (
     WriteTimeout,
 )
 from penstock.logs import tell_log
+from penstock.refused import not_taken
 from penstock.report import receipt
 from penstock.restarts import Restarts
 from penstock.source.batch import find_row, row_error, row_name
@@ -65,6 +66,7 @@ class Chunk:
     holds    places in the arena that are let go of when it is acknowledged
     origin, first_row   what an error calls row 0 of its piece
     block_rows          of the piece: first and end
+    resend              its messages may be sent again where the broker refuses one of them
     """
 
     layout: int
@@ -75,6 +77,7 @@ class Chunk:
     origin: str | Origins
     first_row: int
     block_rows: tuple[int, int]
+    resend: bool
 
 
 class Coordinator:
@@ -350,14 +353,7 @@ class Coordinator:
             row, column, text = ack.failure
             self._fail(row_error(chunk.origin, chunk.first_row + row, column, text))
         elif ack.errors:
-            code, name, rows, _, example = max(ack.errors, key=lambda error: error[2])
-            self._fail(
-                DeliveryError(
-                    f"{example}: the broker did not take {rows} rows of one chunk ({name}); the report has the counts",
-                    code=name,
-                    errno=code,
-                )
-            )
+            self._fail(not_taken(ack, chunk, self.config.writer))
 
     def leave_out(
         self,

@@ -104,7 +104,8 @@ class Work:
                 self._packers[message.layout] = make_packer(layout)
         elif isinstance(message, control.Deal) and message.layout in self._batch_encoders:
             made = self._batch_encoders[message.layout].messages(self._arena, message.place)
-            self.producer.produce_messages(message.chunk, self._arena, message.place, made)
+            layout = self._batch_encoders[message.layout].layout
+            self.producer.produce_messages(message.chunk, self._arena, message.place, made, layout)
         elif isinstance(message, control.Deal):
             self.producer.produce(message.chunk, self._packers[message.layout], self._arena, message.place)
 
@@ -115,7 +116,7 @@ class Work:
         """
         found = self.producer.poll(timeout_ms)
         fatal = self.producer.fatal()
-        for chunk, partitions, errors, unknown_rows, null_keys, failure, left_out, shortened in found:
+        for chunk, partitions, errors, unknown_rows, null_keys, failure, left_out, shortened, refused in found:
             if fatal is not None and errors:
                 continue
             shown = [
@@ -126,7 +127,7 @@ class Work:
             *parts, rest = _packets(partitions)
             for part in parts:
                 yield control.PartialAck(chunk, part)
-            yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure, shortened)
+            yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure, shortened, refused)
         yield from self._log()
         if fatal is not None and not self._failing:
             self._failing = True
