@@ -489,10 +489,15 @@ void Producer::take_back(const rk::Message& m, size_t together) {
   back.message = m;
   if (m.key != nullptr) back.key.assign(static_cast<const char*>(m.key), m.key_len);
   if (api.message_detach_headers(&m, &back.headers) != 0) back.headers = nullptr;
-  int kind;
-  back.timestamp = api.message_timestamp(&m, &kind);
+  // Of a message with an error librdkafka tells no timestamp, though it has one.
+  auto& own = const_cast<rk::Message&>(m);
+  own.err = 0;
+  back.timestamp = api.message_timestamp(&m, nullptr);
+  own.err = back.message.err;
   back.most = together == 0 && m.err == rk::err_invalid_different_record ? SIZE_MAX : together / 2;
-  returned_.push_back(std::move(back));
+  // In the order in which they were given at first: what was sent again goes before what waits for that.
+  const auto behind = together == 0 ? returned_.end() : returned_.begin() + static_cast<std::ptrdiff_t>(came_back_++);
+  returned_.insert(behind, std::move(back));
 }
 
 // Sends the first of them again, as many as may go together. Nothing else is under way then, so that librdkafka cannot make one request
@@ -500,9 +505,13 @@ void Producer::take_back(const rk::Message& m, size_t together) {
 void Producer::send_again() {
   if (returned_.empty() || outstanding_ > 0) return;
   const auto unlike = [this](const Returned& one) { return !returned_.front().is_like(one); };
-  const auto alike = static_cast<size_t>(std::find_if(returned_.begin(), returned_.end(), unlike) - returned_.begin());
-  const size_t most = returned_.front().most;
-  together_ = most == 0 ? (alike + 1) / 2 : std::min(most, alike);
+  const auto end = std::find_if(returned_.begin(), returned_.end(), unlike);
+  const auto alike = static_cast<size_t>(end - returned_.begin());
+  if (returned_.front().most == 0) {
+    std::for_each(returned_.begin(), end, [alike](Returned& one) { one.most = (alike + 1) / 2; });
+  }
+  came_back_ = 0;
+  together_ = std::min(returned_.front().most, alike);
   for (size_t left = together_; left > 0; --left) {
     Returned one = std::move(returned_.front());
     returned_.pop_front();

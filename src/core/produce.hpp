@@ -150,7 +150,7 @@ class Producer : public Client, public Sink {
     std::string key;
     void* headers;
     int64_t timestamp;
-    size_t most;           // how many may go together; 0: half of those like it
+    size_t most;           // how many may go together; 0: half of those that came back like it
     bool is_like(const Returned& other) const;
   };
   // One that was refused alone, or may not be sent again.
@@ -223,6 +223,7 @@ class Producer : public Client, public Sink {
   int64_t outstanding_ = 0;                    // messages with librdkafka, or in the batch
   int64_t outstanding_bytes_ = 0;
   std::deque<Returned> returned_;
+  size_t came_back_ = 0;                       // of those that were sent again; they stand at the front
   size_t together_ = 0;                        // messages that went together for the second time, and nothing beside them; 0: none is under way
   bool purged_ = false;
   std::map<uint64_t, std::unique_ptr<Working>> chunks_;

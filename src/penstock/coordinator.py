@@ -32,7 +32,7 @@ from penstock.errors import (
     WriteTimeout,
 )
 from penstock.logs import tell_log
-from penstock.refused import not_taken
+from penstock.rejected import not_taken
 from penstock.report import receipt
 from penstock.restarts import Restarts
 from penstock.source.batch import find_row, row_error, row_name

@@ -1,4 +1,4 @@
-"""refused: what the broker did not take, in a sentence. What is sent again before that is Producer's business."""
+"""rejected: what the broker did not take, in a sentence. What is sent again before that is Producer's business."""
 
 from __future__ import annotations
 
