@@ -210,6 +210,7 @@ class Blocks:
                     origin=rows.origin,
                     first_row=rows.first_row,
                     block_rows=(first, end),
+                    resend=plan.layout.resend,
                 )
             )
             self._sequence += share if plan.layout.packing.weighted else copies

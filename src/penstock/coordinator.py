@@ -33,6 +33,7 @@ from penstock.errors import (
     WriteTimeout,
 )
 from penstock.logs import tell_log
+from penstock.rejected import not_taken
 from penstock.report import receipt
 from penstock.restarts import Restarts
 from penstock.source.batch import find_row, row_error, row_name
@@ -74,6 +75,7 @@ class Chunk:
     holds    places in the arena that are let go of when it is acknowledged
     origin, first_row   what an error calls row 0 of its piece
     block_rows          of the piece: first and end
+    resend              its messages may be sent again where the broker refuses one of them
     """
 
     layout: int
@@ -84,6 +86,7 @@ class Chunk:
     origin: str | Origins
     first_row: int
     block_rows: tuple[int, int]
+    resend: bool
 
 
 class Coordinator:
@@ -432,15 +435,13 @@ class Coordinator:
         elif ack.failure is not None:
             self._tell_failure(ack)
         else:
-            code, name, _, _, example = max(ack.errors, key=lambda error: error[2])
-            if name in _FOR_GOOD:
+            _, name, _, _, example = max(ack.errors, key=lambda error: error[2])
+            if not any(error[1] in _FOR_GOOD for error in ack.errors):
+                self._aborted(worker, f"could not deliver all of an epoch: {example} ({name})")
+            else:
+                self._tell_failure(ack)
                 self.ledger.acknowledge(ack.chunk, [], ack.errors, 0)
                 self._let_go(ack.chunk)
-                self._fail(
-                    DeliveryError(f"{example}: the broker refuses rows of this epoch ({name})", code=name, errno=code)
-                )
-            else:
-                self._aborted(worker, f"could not deliver all of an epoch: {example} ({name})")
         self._commit()
 
     def _keep_left_out(self, number: int) -> None:
@@ -526,14 +527,7 @@ class Coordinator:
             row, column, text = ack.failure
             self._fail(row_error(chunk.origin, chunk.first_row + row, column, text))
         elif ack.errors:
-            code, name, rows, _, example = max(ack.errors, key=lambda error: error[2])
-            self._fail(
-                DeliveryError(
-                    f"{example}: the broker did not take {rows} rows of one chunk ({name}); the report has the counts",
-                    code=name,
-                    errno=code,
-                )
-            )
+            self._fail(not_taken(ack, chunk, self.config.writer))
 
     def leave_out(
         self,

@@ -91,8 +91,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unknown_rows       rows that may or may not be in the log: a worker died with them, or the answer was lost
     skipped_rows       rows that send nothing by their meaning: a weight of 0, or changes that an index or the
                        output buffer has merged with others
-    bad_rows           rows left out because they cannot be encoded, as on_bad_row says; oversize_rows because they
-                       are too large, as on_oversize says
+    bad_rows           rows left out because they cannot be encoded, or because the broker refuses their message, as
+                       on_bad_row says; oversize_rows because they are too large, as on_oversize says
     shortened_rows     rows sent without a value, or cut, because they are too large (on_oversize key_only, truncate)
     resent_rows        rows sent once more, because a worker died with them; each counts once in `rows`, and some may be
                        in the topic twice
@@ -217,7 +217,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             (self.failed_rows, "NOT acknowledged: {}"),
             (self.unknown_rows, "UNKNOWN: {} may or may not be in the topic"),
             (self.skipped_rows, "skipped: {} of weight 0 or merged away"),
-            (self.bad_rows, "LEFT OUT: {} that cannot be encoded"),
+            (self.bad_rows, "LEFT OUT: {} that cannot be encoded, or that the broker refuses"),
             (self.oversize_rows, "LEFT OUT: {} too large for a message"),
             (self.shortened_rows, "SHORTENED: {} too large for a message"),
         )

@@ -17,6 +17,10 @@ from penstock.errors import ConfigError
         ({"job": "a/b"}, 'job: "a/b" is no name for a job; '),
         ({"restart": True}, "restart has no effect without job, "),
         ({"epoch_secs": 5}, "epoch_secs has no effect without job, "),
+        (
+            {"job": "a", "delivery": "exactly_once", "reorder_on_reject": True},
+            "reorder_on_reject and delivery=exactly_once exclude each other: ",
+        ),
         ({"job": "a", "lanes": 2}, "lanes belongs to delivery=exactly_once; "),
         ({"job": "a", "progress_topic": "a/b"}, 'progress_topic: "a/b" is not a topic name'),
         ({"job": "a", "delivery": "exactly_once", "epoch_secs": 30}, "epoch_secs=30 is more than a quarter of transac"),
