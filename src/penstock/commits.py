@@ -42,6 +42,7 @@ class Commits:
         self._topic = config.writer.progress_topic
         self.exactly_once = config.writer.delivery == "exactly_once"
         self._reader = ProgressReader(config, tokens)
+        self._failing: dict[int, float] = {}  # workers that could not commit, and since when
         self._records: dict[int, Progress] = {}  # of lanes that were told, until they have answered
 
     def close(self) -> None:
@@ -144,7 +145,23 @@ class Commits:
         """Tell whether a lane has been told to commit and has not answered."""
         return self._lanes.told(lane) is not None
 
-    # --- after a death ---
+    # --- when something fails ---
+
+    def keeps_failing(self, worker: int, limit_secs: float, now: float) -> bool:
+        """Note that a worker could not commit; True when it has not been able to for longer than the limit (0: none)."""
+        return 0 < limit_secs < now - self._failing.setdefault(worker, now)
+
+    def succeeds(self, worker: int) -> None:
+        """Note that a worker has committed something."""
+        self._failing.pop(worker, None)
+
+    def fenced(self, what: str, code: str) -> Fenced:
+        """Return the error for a job that somebody else has begun as well."""
+        return Fenced(
+            f'job "{self._name}": another writer of the same job has taken over; what this one had not committed is '
+            f"not in the topic, and the other one goes on; {what}",
+            code=code,
+        )
 
     def undo(self, lane: int) -> None:
         """Note that the lane's transaction was aborted: all of its epoch is to be sent again."""
@@ -166,9 +183,5 @@ class Commits:
             elif self.job.is_ours(lane, progress):
                 self.undo(lane)
             else:
-                raise Fenced(
-                    f'job "{self._name}": another writer of the same job has taken over lane {lane}; what this one had '
-                    "not committed is not in the topic, and the other one goes on",
-                    code="_FENCED",
-                )
+                raise self.fenced(f"lane {lane} has recorded what is none of ours", "_FENCED")
         return counts

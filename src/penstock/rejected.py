@@ -12,11 +12,22 @@ if TYPE_CHECKING:
     from penstock.control import Ack
     from penstock.coordinator import Chunk
 
-__all__ = ["not_taken"]
+__all__ = ["is_for_good", "not_taken"]
 
 _ANOTHER: Final = -138  # _INVALID_DIFFERENT_RECORD: it went with one that was refused
+# What a broker says of messages that it will never take: to abort a transaction and send it again would help nothing.
+_FOR_GOOD: Final = {
+    "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_RECORD", "INVALID_TIMESTAMP", "INVALID_MSG",
+    "_INVALID_DIFFERENT_RECORD", "TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC",
+    "_UNKNOWN_PARTITION",
+}  # fmt: skip
 _OVERSIZE: Final = {"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
 _REFUSED: Final = {"INVALID_RECORD", "INVALID_TIMESTAMP", *_OVERSIZE}
+
+
+def is_for_good(ack: Ack) -> bool:
+    """Tell whether the broker will not take these messages however often they are sent."""
+    return any(name in _FOR_GOOD for _, name, _, _, _ in ack.errors)
 
 
 def not_taken(ack: Ack, chunk: Chunk, writer: WriterConfig) -> DeliveryError:
