@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource
 
 from broken_configurations import without
 from fix_secure import unsigned_token
+from penstock.check import check
 from penstock.cli import main
 from penstock.cluster import before_first_row
 from penstock.config import load
@@ -183,6 +184,23 @@ def test_more_than_one_partition(kafka: Kafka, new_topic: Callable[..., str]) ->
     assert rows_of(read_progress(config, None)) == {"a": {0: 3}, "b": {0: 10, 1: 10, 2: 10}}
 
 
+def test_a_log_that_begins_later(kafka: Kafka, new_topic: Callable[..., str]) -> None:
+    """What was deleted is not waited for; consumer_options of the connector are the reader's."""
+    topic = new_topic(1)
+    write = Writers(kafka.bootstrap_servers, topic)
+    write.add(record("a"), record("b"), record("c"))
+    tolerance = {
+        "consumer_options": {"fetch.min.bytes": 1, "fetch.wait.max.ms": 50, "isolation.level": "read_committed"}
+    }
+    config = load(
+        {"transport": {"config": {"topic": "t", "fault_tolerance": tolerance}}}, job="j", delivery="exactly_once",
+        progress_topic=topic, bootstrap_servers=kafka.bootstrap_servers,
+    )  # fmt: skip
+    for first, left in ((2, {"c": {0: 10}}), (3, {})):
+        kafka.admin.delete_records([TopicPartition(topic, 0, first)])[TopicPartition(topic, 0, first)].result(20)
+        assert rows_of(read_progress(config, None)) == left
+
+
 # --- the topic itself ---
 
 
@@ -192,6 +210,8 @@ def test_the_topic_is_made(kafka: Kafka, new_topic: Callable[..., str], caplog: 
     target = new_topic(1)
     config = load(topic=target, job="j", progress_topic=name, bootstrap_servers=kafka.bootstrap_servers)
     try:
+        found = {finding.about: finding.text for finding in check(config) if finding.step == "topic"}
+        assert found[name] == "does not exist yet; the job makes it when a writer opens"
         with ThreadPoolExecutor(3) as pool:
             assert list(pool.map(lambda _: before_first_row(config, None), range(3))) == [config] * 3
         assert list(read_topic(kafka.bootstrap_servers, name).watermarks) == [0]
