@@ -213,7 +213,7 @@ def test_the_topic_is_made(kafka: Kafka, new_topic: Callable[..., str], caplog: 
         found = {finding.about: finding.text for finding in check(config) if finding.step == "topic"}
         assert found[name] == "does not exist yet; the job makes it when a writer opens"
         with ThreadPoolExecutor(3) as pool:
-            assert list(pool.map(lambda _: before_first_row(config, None), range(3))) == [config] * 3
+            list(pool.map(lambda _: before_first_row(config, None), range(3)))  # none raises
         assert list(read_topic(kafka.bootstrap_servers, name).watermarks) == [0]
         resource = ConfigResource(ConfigResource.Type.TOPIC, name)
         assert kafka.admin.describe_configs([resource])[resource].result(20)["cleanup.policy"].value == "compact"
