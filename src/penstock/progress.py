@@ -171,7 +171,7 @@ class ProgressReader:
         self._topic = config.writer.progress_topic
         self._patience = int(config.kafka.get("transaction.timeout.ms", _TRANSACTION_MS)) / 1000
         # a follower near by, which client.rack asks for, may know a lower high watermark than the leader
-        options: dict[str, str | int | bool] = {"fetch.wait.max.ms": _FETCH_WAIT_MS, "client.rack": ""}
+        options = {"fetch.wait.max.ms": str(_FETCH_WAIT_MS), **config.consumer_options, "client.rack": ""}
         self._reader = Reader(config, tokens, isolation, options)
         self._wait = wait
         self._told = False
