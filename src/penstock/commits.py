@@ -14,7 +14,8 @@ from penstock.control import Commit
 from penstock.errors import Fenced
 from penstock.job import Job, count_lanes
 from penstock.lanes import Lanes
-from penstock.progress import ProgressReader
+from penstock.progress import ProgressReader, transactional_ids
+from penstock.transactions import abort_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.control import Ack, PartialAck, PartitionAck
     from penstock.progress import Progress
+    from penstock.reader import Isolation
     from penstock.tokens import Tokens
 
 __all__ = ["Commits"]
@@ -41,7 +43,11 @@ class Commits:
         self._name = config.writer.job or ""
         self._topic = config.writer.progress_topic
         self.exactly_once = config.writer.delivery == "exactly_once"
-        self._reader = ProgressReader(config, tokens)
+        self._tokens = tokens
+        # At least once nothing is hidden by transactions, and those of other jobs are not waited for.
+        isolation: Isolation = "read_committed" if self.exactly_once else "read_uncommitted"
+        self._reader = ProgressReader(config, tokens, isolation=isolation)
+        self._former: Mapping[int, Progress] = {}  # an earlier life of the job, which is to be forgotten
         self._failing: dict[int, float] = {}  # workers that could not commit, and since when
         self._records: dict[int, Progress] = {}  # of lanes that were told, until they have answered
 
@@ -51,7 +57,11 @@ class Commits:
 
     def find(self) -> Mapping[int, Progress]:
         """Read how far the job has come: by lane, nothing where it is new or is to start over."""
-        return {} if self._config.writer.restart else self._reader.read(self._name).get(self._name, {})
+        found = self._reader.read(self._name).get(self._name, {})
+        if not self._config.writer.restart:
+            return found
+        self._former = found
+        return {}
 
     def count_lanes(self, partitions: int, found: Mapping[int, Progress]) -> int:
         """Return how many transactional producers the job has."""
@@ -60,7 +70,12 @@ class Commits:
     def begin(self, partitions: int, lanes: int, arena_bytes: int, found: Mapping[int, Progress]) -> None:
         """Begin where `found` says; ConfigError where the job began otherwise. Its lanes must be fenced by now."""
         kept = lanes if self.exactly_once else 1
+        former = next(iter(self._former.values()), None)
+        if former is not None and former.delivery == "exactly_once" and former.lanes > lanes:
+            # nobody else ends what these left open
+            abort_lanes(self._config, self._tokens, transactional_ids(self._name, former.lanes)[lanes:])
         self.job = Job(self._config, partitions, kept, arena_bytes, found)
+        self.job.begin_after(self._former)
         self._lanes = Lanes(kept, gated=self.exactly_once, first=self.job.first_epoch)
         if not self.exactly_once:
             self.job.count_repeats(self._reader.high_watermarks(self._config.topic))
@@ -148,7 +163,7 @@ class Commits:
     # --- when something fails ---
 
     def keeps_failing(self, worker: int, limit_secs: float, now: float) -> bool:
-        """Note that a worker could not commit; True when it has not been able to for longer than the limit (0: none)."""
+        """Note that a worker could not commit; True when it could not for longer than the limit (0: there is none)."""
         return 0 < limit_secs < now - self._failing.setdefault(worker, now)
 
     def succeeds(self, worker: int) -> None:

@@ -29,12 +29,13 @@ from penstock.tokens import open_tokens
 from penstock.workers import Workers, refused, vitals_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from penstock.config import Config
     from penstock.job import Job
     from penstock.layout import Layout
+    from penstock.progress import Progress
     from penstock.report import Report
     from penstock.source.batch import Origins
     from penstock.tokens import Tokens

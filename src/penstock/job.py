@@ -119,6 +119,10 @@ class Job:
                 "it began with, another name, or restart (--restart true), which delivers everything again"
             )
 
+    def begin_after(self, former: Mapping[int, Progress]) -> None:
+        """Begin a life of the job that comes after this one, whatever the clocks say."""
+        self._began_ms = max([self._began_ms, *(progress.began_ms + 1 for progress in former.values())])
+
     # --- where it begins ---
 
     @property

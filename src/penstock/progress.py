@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from penstock.errors import ConnectError
+from penstock.produce import transactional_id
 from penstock.reader import Reader
 from penstock.report import Sum  # noqa: TC001 - msgspec reads the annotation
 
@@ -131,7 +132,7 @@ def sum_up(lanes: Mapping[int, Progress]) -> Job:
 
 def transactional_ids(job: str, lanes: int) -> list[str]:
     """Return the transactional ids of a job's lanes."""
-    return [f"{job}-{lane}" for lane in range(lanes)]
+    return [transactional_id(job, lane) for lane in range(lanes)]
 
 
 def decode_progress(key: bytes | None, value: bytes | None) -> Progress:
