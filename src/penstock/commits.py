@@ -48,6 +48,7 @@ class Commits:
         isolation: Isolation = "read_committed" if self.exactly_once else "read_uncommitted"
         self._reader = ProgressReader(config, tokens, isolation=isolation)
         self._former: Mapping[int, Progress] = {}  # an earlier life of the job, which is to be forgotten
+        self._parts: dict[int, list[PartitionAck]] = {}  # of answers that came in parts, by chunk
         self._failing: dict[int, float] = {}  # workers that could not commit, and since when
         self._records: dict[int, Progress] = {}  # of lanes that were told, until they have answered
 
@@ -95,6 +96,12 @@ class Commits:
     def part(self, ack: PartialAck) -> None:
         """Note a part of an answer."""
         self._note(ack.chunk, ack.partitions)
+        if self.exactly_once:
+            self._parts.setdefault(ack.chunk, []).extend(ack.partitions)
+
+    def sent_again(self, chunk: int) -> None:
+        """Forget what was answered for a chunk that is sent again."""
+        self._parts.pop(chunk, None)
 
     def answer(self, ack: Ack) -> bool:
         """Note a chunk's answer; True: it counts now, False: it is kept until its epoch is committed."""
@@ -132,7 +139,9 @@ class Commits:
     def due(self, reachable: Callable[[int], bool]) -> Iterator[Commit]:
         """Give what lanes within reach are to be told, now that all of an epoch is answered; unsent() undoes it."""
         for lane, epoch in self._lanes.due(reachable):
-            progress = self.job.record(lane, epoch)
+            acks = self._lanes.answers(lane)
+            answers = (part for ack in acks for part in (*self._parts.get(ack.chunk, ()), *ack.partitions))
+            progress = self.job.record(lane, epoch, answers)
             self._records[lane] = progress
             yield Commit(lane, epoch.number, self._topic, progress.key(), progress.value())
 
@@ -143,6 +152,8 @@ class Commits:
     def committed(self, lane: int) -> list[Ack]:
         """Note that a lane has committed what it was told to; returns what counts now."""
         _, acks = self._lanes.recorded(lane)
+        for ack in acks:
+            self._parts.pop(ack.chunk, None)
         self.job.recorded(self._records.pop(lane))
         return acks
 

@@ -364,10 +364,16 @@ class Coordinator:
             )
         else:
             self.commits.succeeds(worker)
-            for ack in self.commits.committed(message.lane):
-                self._acknowledge(ack)
+            self._count(self.commits.committed(message.lane))
             self._push(message.lane)
             self._commit()
+
+    def _count(self, acks: list[control.Ack]) -> None:
+        """Count what a lane has committed with one transaction."""
+        for ack in acks:
+            self._acknowledge(ack)
+        if acks:
+            self.ledger.committed()
 
     def _aborted(self, worker: int, what: str) -> None:
         """Have the transactions of a worker begun anew by another one, for as long as a message may be on its way."""
@@ -464,6 +470,8 @@ class Coordinator:
             self._waiting[lane].clear()
         for number in self.ledger.requeue(worker):
             self.left_out.sent_again(number)
+            if self.commits is not None:
+                self.commits.sent_again(number)
             self._waiting[self._chunks[number].lane or 0].append(number)
         return self.ledger.resent - resent
 
@@ -477,8 +485,7 @@ class Coordinator:
             return
         self._starting.discard(worker)
         for acks in counts.values():
-            for ack in acks:
-                self._acknowledge(ack)
+            self._count(acks)
         resent = self._requeue(worker)
         _log.warning("worker %d goes on, and sends %d rows again, in new transactions", worker, resent)
         self._push_all(worker)

@@ -64,6 +64,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     position_rows  how many rows lie before that position
     stream_id      the next one, of formats that have it
     offsets        at_least_once: by topic and partition, the offset behind the last message that is acknowledged
+    audited        `runs` has all that this lane has sent since the job began
     runs           with audit: by "topic/partition" the runs of all of the job so far, as PartitionReport.runs
     updated_ms     when the record was made
     """
@@ -83,6 +84,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool = False
     stream_id: int = 0
     offsets: dict[str, dict[str, int]] = {}
+    audited: bool = False
     runs: dict[str, tuple[tuple[int, int, int, Sum], ...]] = {}
     updated_ms: int
 

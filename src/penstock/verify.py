@@ -27,7 +27,7 @@ from penstock.cluster import Cluster
 from penstock.config.settings import Delivery  # noqa: TC001 - msgspec reads the annotation
 from penstock.errors import ConfigError, ConnectError, SourceError
 from penstock.reader import Reader
-from penstock.report import PartitionReport  # noqa: TC001 - msgspec reads the annotation
+from penstock.report import JobPartition, JobReport, PartitionReport  # noqa: TC001 - msgspec reads the annotation
 from penstock.tokens import open_tokens
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ _ALL: Final = 2**64
 class Receipt(msgspec.Struct, frozen=True):
     """What is needed of a report, as `penstock write --json` prints it; other members are not looked at.
 
+    job       where it has partitions, these are looked at: all that the job has committed, not in this run alone
     delivery  exactly_once: the topic is read as consumers do that read committed, and a repeat is a difference
     """
 
@@ -64,6 +65,12 @@ class Receipt(msgspec.Struct, frozen=True):
     unknown_offsets: int
     partitions: tuple[PartitionReport, ...]
     delivery: Delivery = "at_least_once"
+    job: JobReport | None = None
+
+    @property
+    def places(self) -> tuple[PartitionReport | JobPartition, ...]:
+        """What is to be verified."""
+        return self.partitions if self.job is None or self.job.partitions is None else self.job.partitions
 
 
 class PartitionFinding(msgspec.Struct, frozen=True):
@@ -127,7 +134,7 @@ def verify(receipt: Receipt, config: Config, *, whole: bool = False) -> Verifica
     Raises   ConnectError when a broker or topic cannot be reached, or does not answer for initialization_timeout_secs
     """
     tokens = open_tokens(config)
-    topics = sorted({part.topic for part in receipt.partitions})
+    topics = sorted({part.topic for part in receipt.places})
     with Cluster(config, None if tokens is None else tokens.first()) as cluster:
         cluster.connect()  # a refused login is explained here
         policies = {topic: cluster.settings(topic)[0].get("cleanup.policy", "") for topic in topics}
@@ -236,7 +243,7 @@ def _partitions(reader: Reader, receipt: Receipt, topics: list[str], *, whole: b
         (part.topic, part.partition): sorted(
             (first, last, count, int(total, 16)) for first, last, count, total in part.runs or ()
         )
-        for part in receipt.partitions
+        for part in receipt.places
     }
     there: set[Place] = set()
     for topic in topics:
