@@ -228,9 +228,10 @@ class Job:
         """End the open epoch and return it, None where there is nothing to record that is not recorded."""
         if self._locate is not None and (position := self._locate()) is not None:
             self._position, self._position_rows = position, self._reached
-        if (self._reached, self._position_rows, finished) == self._recorded:
+        now = self._reached, self._position_rows, finished
+        if self._recorded in {now, (self._reached, self._position_rows, True)}:
             return None
-        self._recorded = self._reached, self._position_rows, finished
+        self._recorded = now
         self._cut_at, self._bytes, self._since = self._reached, 0, None
         return Epoch(number, self._reached, self._position, self._position_rows, finished)
 
