@@ -19,12 +19,12 @@ import penstock
 from deaths import kill_me, strike
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 KEYS = 101
 
 
-def table(shape: str, rows: int) -> pa.Table:
+def table(shape: str, rows: int, topics: Sequence[str] = ()) -> pa.Table:
     """Rows whose ids count up; keys repeat, and what else a shape needs, by a seed of its own."""
     rng = random.Random(rows)
     keys = [rng.randrange(KEYS) for _ in range(rows)]
@@ -33,13 +33,16 @@ def table(shape: str, rows: int) -> pa.Table:
         columns["op"] = [rng.choice(["I", "U", "D", "+I", "-D"]) for _ in keys]
     elif shape == "weights":
         columns["weight"] = pa.array([rng.choice([1, 1, 1, 2, -1, -2, 0]) for _ in keys], pa.int64())
-    elif shape == "index":  # an insert of each key, later replaced now and then
-        known: set[int] = set()
-        weights = []
-        for key in keys:
-            weights.append(-1 if key in known and rng.random() < 0.5 else 1)
-            (known.discard if weights[-1] < 0 else known.add)(key)
-        columns = {"id": columns["key"], "key": columns["key"], "weight": pa.array(weights, pa.int64())}
+    elif shape == "index":  # each key's row is inserted, and deleted before another takes its place
+        living: dict[int, int] = {}
+        ids, weights = [], []
+        for row, key in enumerate(keys):
+            weights.append(-1 if key in living else 1)
+            ids.append(living.pop(key) if key in living else living.setdefault(key, row))
+        columns |= {"id": pa.array(ids, pa.int64()), "weight": pa.array(weights, pa.int64())}
+        columns["text"] = [f"row {id_}" for id_ in ids]
+    elif shape == "topics":
+        columns["to"] = rng.choices(topics, k=rows)
     elif shape == "partitions":
         columns["where"] = pa.array([key % 3 for key in keys], pa.int32())
     elif shape == "bad":
@@ -50,10 +53,12 @@ def table(shape: str, rows: int) -> pa.Table:
     return pa.table(columns)
 
 
-def batches(shape: str, rows: int, *, cut: int = 1, largest: int = 3000) -> Iterator[pa.RecordBatch]:
+def batches(
+    shape: str, rows: int, *, cut: int = 1, largest: int = 3000, topics: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
     """The same rows in batches of uneven size; cut: another seed, another size of each."""
     rng = random.Random(cut)
-    whole = table(shape, rows).combine_chunks()
+    whole = table(shape, rows, topics).combine_chunks()
     (batch,) = whole.to_batches()
     start = 0
     while start < rows:
