@@ -234,7 +234,7 @@ void Producer::flush_batch() {
   batch_.clear();
   batch_from_ = 0;
   batch_bytes_ = 0;
-  api.poll(rk_, 0);
+  poll(0);
 }
 
 // After an interruption: what librdkafka has not been given is not sent any more.
@@ -272,7 +272,7 @@ void Producer::send_one(const rk::Message& m, const Topic& topic, const Extras& 
   if (++unserved_ < most_batch_messages && unserved_bytes_ < most_batch_bytes) return;
   unserved_ = 0;
   unserved_bytes_ = 0;
-  api.poll(rk_, 0);
+  poll(0);
 }
 
 // Gives librdkafka one message; returns its code, 0 where it took it. The headers are gone in either case.

@@ -8,7 +8,7 @@ from penstock.errors import DeliveryError
 from penstock.source.batch import find_row
 
 if TYPE_CHECKING:
-    from penstock.config.settings import WriterConfig
+    from penstock.config import Config
     from penstock.control import Ack
     from penstock.coordinator import Chunk
 
@@ -19,7 +19,7 @@ _OVERSIZE: Final = {"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
 _REFUSED: Final = {"INVALID_RECORD", "INVALID_TIMESTAMP", *_OVERSIZE}
 
 
-def not_taken(ack: Ack, chunk: Chunk, writer: WriterConfig) -> DeliveryError:
+def not_taken(ack: Ack, chunk: Chunk, config: Config) -> DeliveryError:
     """Return the error for a chunk of which the broker did not take everything, as ack.errors says."""
     code, name, rows, _, example = max(ack.errors, key=lambda error: (error[0] != _ANOTHER, error[2]))
     text = f"{example}: the broker did not take {rows} {'row' if rows == 1 else 'rows'} of one chunk ({name})"
@@ -31,19 +31,21 @@ def not_taken(ack: Ack, chunk: Chunk, writer: WriterConfig) -> DeliveryError:
         if first != last:
             text += f" to {'' if source == last[0] else f'{last[0]}: '}row {last[1]}"
         text += " is in a message that it refuses" if chunk.resend else " is among what it refuses"
-        text += "; " + _advice(name, chunk, writer)
+        text += "; " + _advice(name, chunk, config)
     return DeliveryError(f"{text}; the report has the counts", code=name, errno=code, source=source, row=row)
 
 
-def _advice(name: str, chunk: Chunk, writer: WriterConfig) -> str:
+def _advice(name: str, chunk: Chunk, config: Config) -> str:
     setting = "on_oversize" if name in _OVERSIZE else "on_bad_row"
-    if writer.delivery == "exactly_once":
+    if config.writer.delivery == "exactly_once":
         return "in a transaction nothing of that is sent again"
     if not chunk.resend:
         return (
             "nothing of that is sent again, since these rows are to keep their order; reorder_on_reject=true sends the "
             f"others, and {setting} says what becomes of these"
         )
-    if getattr(writer, setting) in {"skip", "dead_letter"}:
+    if getattr(config.writer, setting) in {"skip", "dead_letter"}:
         return "it cannot be left out, as copies of its rows are in other messages too"
+    if config.format.__struct_config__.tag == "python":
+        return "have the encoder make another message of it, or filter such rows out before they are written"
     return f"{setting}=skip or dead_letter leaves such rows out"
