@@ -412,7 +412,7 @@ class Coordinator:
             row, column, text = ack.failure
             self._fail(row_error(chunk.origin, chunk.first_row + row, column, text))
         elif ack.errors:
-            self._fail(not_taken(ack, chunk, self.config.writer))
+            self._fail(not_taken(ack, chunk, self.config))
 
     def _let_go(self, number: int) -> None:
         self.left_out.forget(number)
