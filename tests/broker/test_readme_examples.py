@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pytest
 
     from fix_broker import Kafka
-
     from secure_broker import SecureBroker
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
