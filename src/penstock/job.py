@@ -83,7 +83,6 @@ class Job:
         self._stands = [found.get(lane) for lane in range(lanes)]
         self._rows = [0 if progress is None else progress.rows for progress in self._stands]
         self.resumed_from = min(self._rows)
-        self._lowest = self._stands[self._rows.index(self.resumed_from)]
         self.possible_repeats = 0
         # the open epoch
         self._rows_per_epoch = writer.epoch_rows
@@ -137,12 +136,17 @@ class Job:
     @property
     def position(self) -> Any:  # noqa: ANN401 - the source's, or the caller's
         """Where the source is to be read from, as recorded of the lane that has least; None: from its beginning."""
-        return None if self._lowest is None else self._lowest.position
+        lowest = self._lowest()
+        return None if lowest is None else lowest.position
 
     @property
     def position_rows(self) -> int:
         """How many rows of the source lie before that position."""
-        return 0 if self._lowest is None else self._lowest.position_rows
+        lowest = self._lowest()
+        return 0 if lowest is None else lowest.position_rows
+
+    def _lowest(self) -> Progress | None:
+        return min(self._stands, key=lambda progress: 0 if progress is None else progress.rows)
 
     def has(self, end: int) -> bool:
         """Tell whether all lanes have all rows before this one: nothing of them needs to be looked at."""
