@@ -124,7 +124,7 @@ class Job:
             )
             raise ConfigError(
                 f'job "{self.name}" began with {what}; what it has delivered would not fit what is to come: give what '
-                "it began with, another name, or restart (--restart true), which delivers everything again"
+                "it began with, another name, or restart (--restart), which delivers everything again"
             )
 
     def begin_after(self, former: Mapping[int, Progress]) -> None:
