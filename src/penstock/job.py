@@ -301,6 +301,11 @@ class Job:
         self._stands[progress.lane] = progress
         self._runs[progress.lane] = self._runs_to_come.pop(progress.lane)
 
+    def is_behind(self, lane: int, progress: Progress) -> bool:
+        """Tell whether this was recorded after what this run, or one before it, has recorded of a lane."""
+        before = self._stands[lane] if lane < self.lanes else None
+        return before is None or (progress.began_ms, progress.epoch) > (before.began_ms, before.epoch)
+
     def is_ours(self, lane: int, progress: Progress | None) -> bool:
         """Tell whether what is recorded of a lane is what this run, or one before it, has recorded."""
         before = self._stands[lane]
