@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "index": ({"shape": "index", "rows": ROWS}, INDEX),
     "partition column": ({"shape": "partitions", "rows": ROWS}, {"partition_column": "where", **JSON_KEY}),
 }  # fmt: skip
-SEEDS = 1  # more of them find more, and take 5 s each
+SEEDS = int(os.environ.get("PENSTOCK_TEST_SEEDS", "1"))  # more of them find more, and take 5 s each
 ANYWHERE = ("Deal", "Commit", "Committed", "Ack", "")
 
 
