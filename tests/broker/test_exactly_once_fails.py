@@ -221,6 +221,7 @@ def test_positions_of_a_stream(lives: Callable[..., Lives]) -> None:
         assert writer.position() is None
         writer.commit({"offset": 0})  # of no row
         assert writer.flush().rows == 0
+        assert writer.position() == {"offset": 0}
         writer.write(some(0, 1000))
         writer.commit({"offset": 1000})
         assert writer.flush().rows == 1000
@@ -235,7 +236,9 @@ def test_positions_of_a_stream(lives: Callable[..., Lives]) -> None:
         assert writer.position() == {"offset": 1000}
         writer.write(some(1000, 2000))
         writer.commit({"offset": 2000})
+        writer.commit({"offset": 2050})  # what lies between is no rows
         report = writer.flush()
+        assert writer.position() == {"offset": 2050}
     assert (report.rows, report.resumed_rows) == (500, 500)
     assert job.ids() == list(range(2000))
 
