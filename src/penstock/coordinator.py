@@ -310,7 +310,12 @@ class Coordinator:
         """Hear how a worker's producers do: of one in another's place, or that they cannot go on."""
         if isinstance(message, control.Failing):
             what = f"librdkafka cannot go on: {message.text} ({message.code})"
-            if message.code in _FENCED and self.commits is not None and self.commits.exactly_once:
+            another = None
+            if self.commits is not None and self.commits.exactly_once and message.code == "_TIMED_OUT":
+                another = self.commits.taken_over(what)
+            if another is not None:
+                self._fail(another)
+            elif message.code in _FENCED and self.commits is not None and self.commits.exactly_once:
                 self._fail(self.commits.fenced(what, message.code))
             elif message.code in _FENCED:
                 self._fail(Fenced(f"{self.config.topic}: {what}", code=message.code))

@@ -98,7 +98,7 @@ class Job:
         finished = all(progress is not None and progress.finished for progress in self._stands)
         # by the epoch before; a new job records what it began with
         end = max(self._rows) if finished else self._reached
-        self._recorded = (end, self._position_rows, finished) if found else None
+        self._recorded = (end, self._position_rows, finished, self._position) if found else None
         self._ends: dict[int, dict[tuple[str, int], int]] = {}  # by epoch: offsets behind what is acknowledged
         self._offsets: dict[str, dict[str, int]] = {}
         if first is not None:
@@ -232,8 +232,8 @@ class Job:
         """End the open epoch and return it, None where there is nothing to record that is not recorded."""
         if self._locate is not None and (position := self._locate()) is not None:
             self._position, self._position_rows = position, self._reached
-        now = self._reached, self._position_rows, finished
-        if self._recorded in {now, (self._reached, self._position_rows, True)}:
+        now = self._reached, self._position_rows, finished, self._position
+        if self._recorded in (now, (self._reached, self._position_rows, True, self._position)):
             return None
         self._recorded = now
         self._cut_at, self._bytes, self._since = self._reached, 0, None
@@ -300,6 +300,11 @@ class Job:
         """Note that this is recorded."""
         self._stands[progress.lane] = progress
         self._runs[progress.lane] = self._runs_to_come.pop(progress.lane)
+
+    def is_behind(self, lane: int, progress: Progress) -> bool:
+        """Tell whether this was recorded after what this run, or one before it, has recorded of a lane."""
+        before = self._stands[lane] if lane < self.lanes else None
+        return before is None or (progress.began_ms, progress.epoch) > (before.began_ms, before.epoch)
 
     def is_ours(self, lane: int, progress: Progress | None) -> bool:
         """Tell whether what is recorded of a lane is what this run, or one before it, has recorded."""

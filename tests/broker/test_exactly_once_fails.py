@@ -174,6 +174,28 @@ def test_the_same_job_twice(workers: int, lives: Callable[..., Lives]) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+def test_the_first_writer_comes_back_late(workers: int, lives: Callable[..., Lives]) -> None:
+    """Its transaction has lasted too long as well: it is the one that ends, and the second is not disturbed."""
+    job = lives()
+    options = {"transaction.timeout.ms": 4000}
+    first = job.open(workers=workers, epoch_secs=1, kafka_options=options, **KEY)
+    first.write(some(0, 1000))
+    first.flush()
+    first.write(some(1000, 2000))
+    with job.open(workers=workers, epoch_secs=1, kafka_options=options, **KEY) as second:
+        second.write(some(0, 4000))
+        second.flush()
+        time.sleep(5)
+        with pytest.raises(Fenced, match="another writer of the same job has taken over") as raised:
+            first.write(some(2000, 3000))
+            first.flush()
+        second.write(some(4000, ROWS))
+        second.flush()
+    adds_up(raised.value, 3000)
+    assert job.ids() == list(range(ROWS))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_transaction_that_lasts_too_long(workers: int, lives: Callable[..., Lives]) -> None:
     """A caller who does nothing for longer than the broker waits: the broker ends it, and its rows are sent again."""
     job = lives()
@@ -199,6 +221,7 @@ def test_positions_of_a_stream(lives: Callable[..., Lives]) -> None:
         assert writer.position() is None
         writer.commit({"offset": 0})  # of no row
         assert writer.flush().rows == 0
+        assert writer.position() == {"offset": 0}
         writer.write(some(0, 1000))
         writer.commit({"offset": 1000})
         assert writer.flush().rows == 1000
@@ -213,7 +236,9 @@ def test_positions_of_a_stream(lives: Callable[..., Lives]) -> None:
         assert writer.position() == {"offset": 1000}
         writer.write(some(1000, 2000))
         writer.commit({"offset": 2000})
+        writer.commit({"offset": 2050})  # what lies between is no rows
         report = writer.flush()
+        assert writer.position() == {"offset": 2050}
     assert (report.rows, report.resumed_rows) == (500, 500)
     assert job.ids() == list(range(2000))
 
