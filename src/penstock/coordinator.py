@@ -567,7 +567,7 @@ class Coordinator:
             self.ledger,
             topic=self.config.topic,
             workers=self.workers,
-            restarts=self._restarts.total,
+            restarts=self._restarts.total + self._workers.replaced_early,
             audit=self.config.writer.audit,
             resumed_rows=self.ledger.resumed,
             delivery=self.config.writer.delivery,
