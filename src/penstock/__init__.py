@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     )
     from penstock.messages import Message, preview
     from penstock.report import ErrorReport, JobReport, PartitionReport, Report
-    from penstock.writer import Statistics, Writer, open, write  # noqa: A004 - penstock.open, as in gzip.open
+    from penstock.statistics import Statistics
+    from penstock.writer import Writer, open, write  # noqa: A004 - penstock.open, as in gzip.open
 
 __version__ = "0.1.0"
 
@@ -66,7 +67,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "writer": ("Statistics", "Writer", "open", "write"),
+    "statistics": ("Statistics",),
+    "writer": ("Writer", "open", "write"),
     "report": ("ErrorReport", "JobReport", "PartitionReport", "Report"),
     "messages": ("Message", "preview"),
 }

@@ -11,34 +11,29 @@ The front door: blocks.py takes the rows from here to the workers, coordinator.p
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from penstock import config as configuration
-from penstock.blocks import Blocks
-from penstock.changes import without_change
-from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import Coordinator
 from penstock.deadletters import open_rows
 from penstock.encode import Planner
 from penstock.errors import (
-    ConfigError,
     DeliveryError,
     EncodeError,
     InternalError,
     PenstockError,
-    SourceError,
     WriterClosed,
 )
+from penstock.feed import Feed
 from penstock.formats import check_format
 from penstock.registry import open_registry
-from penstock.source.batch import ROWS_PER_PIECE, check_same_columns
+from penstock.source.batch import ROWS_PER_PIECE
+from penstock.statistics import TICK_SECS, Statistics, Ticker, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,39 +45,12 @@ if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.config.document import ConfigSource
     from penstock.config.keywords import Settings
-    from penstock.encode import Plan
     from penstock.report import Report
     from penstock.source import Source
-    from penstock.source.batch import Batch
 
-__all__ = ["Statistics", "Writer", "open", "write", "write_source"]
+__all__ = ["Writer", "open", "write", "write_source"]
 
 _log = logging.getLogger("penstock")
-
-_TICK_SECS = 0.1
-
-
-class Statistics(msgspec.Struct, frozen=True):
-    """How a writer stands, as one moment's numbers.
-
-    rows_taken         given to `write` so far
-    rows_held          of those the ones that wait in the output buffer
-    rows_acked         acknowledged by the broker; messages_acked, bytes_acked (keys and values) likewise
-    arena_bytes        of shared memory in use now; arena_peak_bytes the most so far, of arena_size
-    partitions         of the topic
-    workers            processes; 0: none but the caller's
-    """
-
-    rows_taken: int
-    rows_held: int
-    rows_acked: int
-    messages_acked: int
-    bytes_acked: int
-    arena_bytes: int
-    arena_peak_bytes: int
-    arena_size: int
-    partitions: int
-    workers: int
 
 
 class Writer:
@@ -90,9 +58,6 @@ class Writer:
 
     def __init__(self, config: Config, schema: pa.Schema | None = None) -> None:
         self._config = config
-        self._schema = schema
-        self._tick: Callable[[Statistics], None] | None = None
-        self._ticked = 0.0
         self._report: Report | None = None  # the last one, for calls after the end
         self._open = False
         self._process = os.getpid()
@@ -103,24 +68,10 @@ class Writer:
         if schema is not None:
             Planner(config, 0, 1, registry).plan(schema)
         self._coordinator = Coordinator(config)
-        self._config = config = self._coordinator.config
+        self._config = self._coordinator.config
         self._open = True
-        job = self._coordinator.job
-        self._planner = Planner(
-            config,
-            self._coordinator.partitions,
-            self._coordinator.lanes,
-            registry,
-            stream_id=None if job is None else job.stream_id,
-        )
-        self._source: Source | None = None  # a whole one, which tells its positions
-        self._row = 0 if job is None else job.position_rows  # of a job's source: how many were given so far
-        self._held_from = self._row  # the first that is held, or the next
-        self._held_at: Callable[[], Any] | None = None
-        self._blocks = Blocks(self._coordinator)
-        self._buffer = Consolidation(config, self._planner) if config.enable_output_buffer else None
-        self._is_snapshot = False  # the schema is so far that of a snapshot
-        self._changed = False
+        self._ticker = Ticker(self._coordinator)
+        self._feed = Feed(self._coordinator, registry, schema, self._ticker)
 
     # --- for everybody ---
 
@@ -141,7 +92,7 @@ class Writer:
         """
         self._check_open()
         with self._failing():
-            self._send_late()
+            self._feed.send_late()
         deadline = None if timeout_secs is None else time.monotonic() + timeout_secs
         with self._opened(data) as source:
             self._write_source(source, deadline)
@@ -155,7 +106,7 @@ class Writer:
         Buffer   the output buffer is not used: a snapshot is sent as it comes, with an index batch by batch
         """
         self._check_open()
-        if self._changed:
+        if self._feed.changed:
             raise ValueError(
                 "snapshot comes before any change, and this writer was given some already; open another writer for it"
             )
@@ -173,7 +124,7 @@ class Writer:
         with self._failing():
             self._coordinator.poll(0)
             self._coordinator.raise_failure()
-            self._send_late()
+            self._feed.send_late()
 
     def try_write(self, data: object) -> bool:
         """Hand rows over if there is room for them now; False, and nothing of it taken, if there is not.
@@ -189,10 +140,10 @@ class Writer:
             raise ValueError(f"try_write takes one RecordBatch of at most {ROWS_PER_PIECE} rows; use write")
         for batch, piece in pieces:
             self.poll()
-            if not self._blocks.has_room(self._planner.plan(batch.schema), piece):
+            if not self._feed.has_room(batch, piece):
                 return False
             with self._failing():
-                self._write_batch(batch, None)
+                self._feed.write(batch, None)
         return True
 
     def commit(self, position: object) -> None:
@@ -209,8 +160,7 @@ class Writer:
             raise ValueError("commit records the progress of a job; open the writer with job=...")
         msgspec.json.encode(position)  # TypeError here, not when it is recorded
         with self._failing():
-            if self._buffer is not None:
-                self._send(self._buffer)
+            self._feed.send_held()
             self._coordinator.job.mark(position)
             self._coordinator.end_epoch()
             self._coordinator.poll(0)
@@ -237,12 +187,11 @@ class Writer:
     def _flush(self, *, finished: bool) -> Report:
         self._check_open()
         try:
-            if self._buffer is not None:
-                self._send(self._buffer)
+            self._feed.send_held()
             self._coordinator.end_epoch(finished=finished)
             while True:
-                self._coordinator.drain(time.monotonic() + _TICK_SECS)
-                self._progress()
+                self._coordinator.drain(time.monotonic() + TICK_SECS)
+                self._ticker.tick()
                 self._coordinator.raise_failure()
                 if self._coordinator.idle:
                     self._report = self._coordinator.report()
@@ -260,20 +209,7 @@ class Writer:
 
     def statistics(self) -> Statistics:
         """Return how things stand, peaks as well as levels."""
-        coordinator = self._coordinator
-        ledger = coordinator.ledger
-        return Statistics(
-            rows_taken=ledger.taken,
-            rows_held=ledger.held,
-            rows_acked=ledger.acknowledged,
-            messages_acked=ledger.messages,
-            bytes_acked=ledger.bytes,
-            arena_bytes=coordinator.arena.used,
-            arena_peak_bytes=coordinator.arena.peak,
-            arena_size=coordinator.arena.size,
-            partitions=coordinator.partitions,
-            workers=coordinator.workers,
-        )
+        return statistics(self._coordinator)
 
     def __enter__(self) -> Self:
         return self
@@ -312,7 +248,7 @@ class Writer:
         """Write all of a source that is there as a whole; of a job from where it stands, to its end."""
         job = self._coordinator.job
         if job is not None:
-            self._source = source
+            self._feed.source = source
             if job.position is not None:
                 source.start_at(job.position)
         self._write_source(source, None)
@@ -331,15 +267,15 @@ class Writer:
             if batch is None:
                 return
             with self._failing():
-                self._write_batch(batch, deadline, snapshot=snapshot)
+                self._feed.write(batch, deadline, snapshot=snapshot)
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
         """End the writer for errors that its rows cannot survive.
 
         A batch with other columns, a source that cannot be read and a timeout leave it as it is, but for a job in the
-        middle of a batch that it sends as a whole. Anything that is not
-        ours, be it Ctrl-C or an alarm that raises, may have come between any two steps: nobody knows what was sent.
+        middle of a batch that it sends as a whole. Anything that is not ours, be it Ctrl-C or an alarm that raises, may
+        have come between any two steps: nobody knows what was sent.
         """
         try:
             yield
@@ -351,130 +287,6 @@ class Writer:
         except BaseException as error:
             self._abandon(error)
             raise
-
-    def _write_batch(self, batch: Batch, deadline: float | None, *, snapshot: bool = False) -> None:
-        self._coordinator.took_batch()
-        self._check_columns(batch, snapshot=snapshot)
-        plan = self._planner.plan(batch.schema, snapshot=snapshot)
-        self._changed = self._changed or not snapshot
-        if self._passes_over(batch):
-            return
-        if self._buffer is not None and not snapshot:
-            self._check_lanes(plan)
-            self._coordinator.poll(0)
-            self._coordinator.raise_failure()  # of rows sent before: these would only be held
-            self._hold(self._buffer, plan, batch)
-            if self._buffer.full() or (
-                self._coordinator.job is not None and self._coordinator.job.must_send(self._row)
-            ):
-                self._send(self._buffer)
-        elif self._config.index is not None:
-            held = Consolidation(self._config, self._planner)
-            try:
-                self._hold(held, plan, batch)
-            except SourceError:
-                if self._coordinator.job is None:
-                    self._send(held)  # what was read before it, as without an index
-                raise
-            self._send(held)
-        else:
-            self._write_pieces(plan, batch, deadline)
-
-    def _passes_over(self, batch: Batch) -> bool:
-        """Tell whether a job has all of a batch from an earlier run, without decoding it."""
-        job = self._coordinator.job
-        if job is None or batch.rows is None or not job.has(self._row + batch.rows):
-            return False
-        self._coordinator.ledger.take(resumed=batch.rows)
-        self._row = self._held_from = self._row + batch.rows
-        self._coordinator.reached(self._row, self._locate(batch, batch.rows))
-        return True
-
-    def _check_lanes(self, plan: Plan) -> None:
-        """Refuse what would send a change to another lane, depending on when the output buffer is sent."""
-        if self._coordinator.job is not None and self._coordinator.job.lanes > 1 and not plan.affine:
-            raise ConfigError(
-                "enable_output_buffer with delivery=exactly_once needs a key, partition_by, or lanes=1: without, rows "
-                "that are merged in one run and not in the next would change their lanes"
-            )
-
-    def _locate(self, batch: Batch, row: int) -> Callable[[], Any] | None:
-        """Return what tells the position of a row of a batch, where it is the source that knows it."""
-        return None if self._source is None else partial(self._source.position, batch, row)
-
-    def _check_columns(self, batch: Batch, *, snapshot: bool) -> None:
-        schema = batch.schema
-        if schema is self._schema:
-            return
-        expected = self._schema
-        if snapshot or self._is_snapshot:
-            schema, expected = (one and without_change(one, self._config.writer) for one in (schema, expected))
-        if expected is not None:
-            check_same_columns(expected, schema, expected_in="the writer's schema", found_in=batch.origin)
-        if self._schema is None or self._is_snapshot:
-            self._schema, self._is_snapshot = batch.schema, snapshot
-
-    def _write_pieces(self, plan: Plan, batch: Batch, deadline: float | None) -> None:
-        passes: tuple[str, ...] = ("both",)
-        unit: tuple[int, int] | None = None
-        if plan.changes.mode == "weight":
-            few = list(itertools.islice(batch.pieces(), 2))
-            passes = plan.changes.passes(one_piece=len(few) < 2)  # noqa: PLR2004
-            del few
-            if self._coordinator.job is not None:  # it is sent out of its order, and so whole or not
-                unit = self._row, self._row + _count(batch)
-        at = 0
-        for which in passes:
-            at = 0
-            for piece in paired(plan, batch.pieces()):
-                locate = None if self._source is None else partial(self._source_position, batch, at)
-                rows = Rows(piece, batch.origin, batch.first_row + at, which, None, self._row + at, unit, locate)
-                self._blocks.write(plan, rows, deadline)
-                at += piece.num_rows
-                self._progress()
-        self._row = self._held_from = self._row + at
-        if unit is not None:
-            self._coordinator.reached(self._row, self._locate(batch, at))
-
-    def _source_position(self, batch: Batch, before: int, row: int) -> Any:  # noqa: ANN401 - of JSON's types
-        """Return the position of a row of a piece, so many rows behind the beginning of its batch."""
-        assert self._source is not None  # noqa: S101 - it gave the batch
-        return self._source.position(batch, before + row)
-
-    def _hold(self, held: Consolidation, plan: Plan, batch: Batch) -> None:
-        if self._coordinator.job is not None:
-            self._coordinator.job.begin_unit(time.monotonic())
-        at = 0
-        for rows in held.add(plan, batch):
-            self._coordinator.ledger.hold(rows)
-            at += rows
-            self._progress()
-        self._row += at
-        self._held_at = self._locate(batch, at)
-
-    def _send(self, held: Consolidation) -> None:
-        ledger = self._coordinator.ledger
-        unit = self._held_from, self._row
-        at = self._held_from
-        for plan, rows in held.finish():
-            before = ledger.taken
-            try:
-                self._blocks.write(plan, rows._replace(at=at, unit=unit), None)
-            finally:
-                ledger.hold(before - ledger.taken)  # counted by what became of them from now on
-            at += rows.piece.num_rows
-            self._progress()
-        self._held_from = self._row
-        self._coordinator.reached(self._row, self._held_at)
-
-    def _send_late(self) -> None:
-        if self._buffer is not None and self._buffer.late():
-            self._send(self._buffer)
-
-    def _progress(self) -> None:
-        if self._tick is not None and time.monotonic() - self._ticked >= _TICK_SECS:
-            self._ticked = time.monotonic()
-            self._tick(self.statistics())
 
     def _abandon(self, error: BaseException) -> None:
         """After an error: let what was dealt be answered for a while, count the rest, attach the report, end."""
@@ -499,11 +311,6 @@ class Writer:
     def _end(self, *, kill: bool) -> None:
         self._open = False
         self._coordinator.close(kill=kill)
-
-
-def _count(batch: Batch) -> int:
-    """Count the rows of a batch, decoding it where nothing else tells."""
-    return sum(piece.num_rows for piece in batch.pieces()) if batch.rows is None else batch.rows
 
 
 def _attach(error: PenstockError | KeyboardInterrupt, report: Report) -> None:
@@ -590,5 +397,5 @@ def write(
 def write_source(source: Source, config: Config, on_progress: Callable[[Statistics], None] | None = None) -> Report:
     """Write an opened source; on_progress is called from this thread about ten times a second."""
     with Writer(config, source.schema) as writer:
-        writer._tick = on_progress  # noqa: SLF001 - ours
+        writer._ticker.told = on_progress  # noqa: SLF001 - ours
         return writer._write_all(source)  # noqa: SLF001

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from penstock.cli.progress import Progress
     from penstock.report import Report
-    from penstock.writer import Statistics
+    from penstock.statistics import Statistics
 
 __all__ = ["Terminated", "main"]
 

@@ -31,7 +31,7 @@ _WINDOW_SECS = 5.0  # rates are of the last seconds, so that a stall is seen
 
 
 class _Counts(Protocol):
-    """The part of writer.Statistics that is shown."""
+    """The part of statistics.Statistics that is shown."""
 
     @property
     def rows_taken(self) -> int: ...
