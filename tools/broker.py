@@ -173,6 +173,11 @@ class Broker:
             raise BrokerError("the broker is not running")
         return self._java.pid
 
+    @property
+    def runs(self) -> bool:
+        """Kafka was started and has not ended."""
+        return self._java is not None and self._java.poll() is None
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -198,14 +203,19 @@ class Broker:
             if not is_free(self.host, one.port):
                 raise BrokerError(f"port {one.port} is taken by another program; give another with --port")
         fetch_jars()
-        self.directory = Path(tempfile.mkdtemp(prefix="penstock-broker-", dir=roomy_directory(self.room_bytes)))
-        self._keeper = Keeper(self.directory)
+        if self.directory is None:
+            self.prepare()
         self.write_files()
         # KRaft refuses a directory without its own format; the real tool also writes the feature levels that
         # transactions and groups need, which a meta.properties made by hand lacks.
         if self._spawn("kafka.tools.StorageTool", f"@{self._path('format.arguments')}").wait() != 0:
             raise BrokerError(f"kafka.tools.StorageTool could not format the log directory: {self.log_tail()}")
         self.run()
+
+    def prepare(self) -> None:
+        """Make the directory, which `launch` fills."""
+        self.directory = Path(tempfile.mkdtemp(prefix="penstock-broker-", dir=roomy_directory(self.room_bytes)))
+        self._keeper = Keeper(self.directory)
 
     def run(self) -> None:
         """Start Kafka with what the directory holds: formatted, or left behind by `kill`."""
@@ -221,9 +231,9 @@ class Broker:
     def await_answer(self, deadline: float) -> None:
         """Return when the broker answers a request; BrokerError at the deadline, or when it has ended."""
         while not answers(self.host, self.listeners[0].port, self.listeners[0].protocol):
-            if self._java is None or self._java.poll() is not None:
-                ended = "does not run" if self._java is None else f"ended with exit status {self._java.returncode}"
-                raise BrokerError(f"Kafka {ended}: {self.log_tail()}")
+            if not self.runs:
+                status = "" if self._java is None else f" with exit status {self._java.returncode}"
+                raise BrokerError(f"Kafka ended{status}: {self.log_tail()}")
             if time.monotonic() > deadline:
                 raise BrokerError(f"Kafka did not answer in time at {self.bootstrap_servers}: {self.log_tail()}")
             time.sleep(0.05)
