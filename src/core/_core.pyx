@@ -27,7 +27,7 @@ from core cimport (
     measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
 )
 from core cimport FieldsOptions, MessageFields, Role, make_big_endian_key, make_raw_key, suits_
-from core cimport Broker, CAdmin, Client, ClientError, Options, Outcome, TopicConfig, TopicDescription
+from core cimport Broker, CAdmin, Client, ClientError, Options, Outcome, TopicConfig, TopicDescription, TransactionOutcome
 from core cimport CXxh64, Run, find_hashes, message_hash, sort_numbers
 from core cimport Bytes, CExporter, Exported, ExportLayout, Extras, add_header, delete_bit, export_events, export_rows, row_mask
 

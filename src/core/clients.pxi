@@ -45,6 +45,12 @@ cdef int set_client_token(Client* client, str text, int64_t expires_ms, str prin
     return 0
 
 
+cdef object transaction_error(TransactionOutcome outcome):
+    if outcome.code == 0:
+        return None
+    return outcome.code, outcome.text.decode(errors="replace"), outcome.again, outcome.abort
+
+
 cdef class Producer(_Interruptible):
     cdef unique_ptr[CProducer] producer
 
@@ -177,6 +183,37 @@ cdef class Producer(_Interruptible):
                 r.shortened_rows,
             ))
         return found
+
+    def init_transactions(self, int timeout_ms):
+        cdef CProducer* producer = self.alive()
+        cdef TransactionOutcome outcome
+        with nogil:
+            outcome = producer.init_transactions(timeout_ms)
+        return transaction_error(outcome)
+
+    def begin_transaction(self):
+        return transaction_error(self.alive().begin_transaction())
+
+    def commit_transaction(self, int timeout_ms):
+        cdef CProducer* producer = self.alive()
+        cdef TransactionOutcome outcome
+        with nogil:
+            outcome = producer.commit_transaction(timeout_ms)
+        return transaction_error(outcome)
+
+    def abort_transaction(self, int timeout_ms):
+        cdef CProducer* producer = self.alive()
+        cdef TransactionOutcome outcome
+        with nogil:
+            outcome = producer.abort_transaction(timeout_ms)
+        return transaction_error(outcome)
+
+    def record(self, str topic, bytes key, bytes value):
+        return self.alive().record(topic.encode(), key, value)
+
+    def recorded(self):
+        cdef int32_t code = 0
+        return code if self.alive().recorded(code) else None
 
     @property
     def event_fd(self):

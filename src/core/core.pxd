@@ -472,6 +472,11 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         RowFailure failure
         vector[LeftOut] left_out
         int64_t shortened_rows
+    struct TransactionOutcome:
+        int32_t code
+        string text
+        cbool again
+        cbool abort
     cdef cppclass CProducer "penstock::Producer" (Client):
         CProducer(const ProducerOptions&, cbool (*)(void*) noexcept nogil, void*) except +
         int32_t partitions(const string&, int, int32_t&)
@@ -483,6 +488,12 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         void left_out(const LeftOut&) except +
         vector[unique_ptr[ChunkResult]] take_results()
         int event_fd()
+        TransactionOutcome init_transactions(int)
+        TransactionOutcome begin_transaction()
+        TransactionOutcome commit_transaction(int)
+        TransactionOutcome abort_transaction(int)
+        int32_t record(const string&, const string&, const string&)
+        cbool recorded(int32_t&)
         void purge()
         int64_t outstanding()
         cbool busy()

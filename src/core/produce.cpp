@@ -345,6 +345,7 @@ void Producer::message(const Message& m) {
 void Producer::end_group() { flush_batch(); }
 
 void Producer::delivered(const rk::Message& m) {
+  if (m.opaque == nullptr) return recorded_.push_back(m.err);
   outstanding_ -= 1;
   outstanding_bytes_ -= static_cast<int64_t>(m.len + m.key_len);
   const bool maybe = m.err != 0 && api.message_status(&m) != rk::status_not_persisted;

@@ -63,6 +63,14 @@ struct ChunkResult {
   int64_t shortened_rows = 0;
 };
 
+// How a call about a transaction ended; code 0: well.
+struct TransactionOutcome {
+  int32_t code = 0;
+  std::string text;
+  bool again = false;  // the same call may be made again
+  bool abort = false;  // what is left to do with the transaction is to abort it
+};
+
 class Producer : public Client, public Sink {
  public:
   Producer(const ProducerOptions& options, bool (*interrupted)(void*), void* interrupted_with);
@@ -83,6 +91,17 @@ class Producer : public Client, public Sink {
 
   // Chunks whose messages all have their reports, in the order in which they completed.
   std::vector<std::unique_ptr<ChunkResult>> take_results();
+
+  // Of a producer with a transactional.id (transaction.cpp). They wait for the broker, all but the second.
+  TransactionOutcome init_transactions(int timeout_ms);
+  TransactionOutcome begin_transaction();
+  TransactionOutcome commit_transaction(int timeout_ms);
+  TransactionOutcome abort_transaction(int timeout_ms);
+  // Sends a message that belongs to no chunk: in a transaction it is committed with what was sent before it. Its bytes are copied.
+  // 0, or librdkafka's code where it did not take it; what became of it, recorded() tells.
+  int32_t record(const std::string& topic, const std::string& key, const std::string& value);
+  // True, once for each record, when its report is in; `code`: why it failed, 0 where it did not.
+  bool recorded(int32_t& code);
 
   // Becomes readable when there is something to poll for; read 8 bytes from it, then poll.
   int event_fd() const { return event_fd_; }
@@ -174,6 +193,7 @@ class Producer : public Client, public Sink {
   int64_t outstanding_bytes_ = 0;
   std::map<uint64_t, std::unique_ptr<Working>> chunks_;
   std::vector<std::unique_ptr<ChunkResult>> results_;
+  std::deque<int32_t> recorded_;               // codes of records that have their reports
 };
 
 }  // namespace penstock

@@ -80,6 +80,7 @@ constexpr int32_t err_leader_not_available = 5;
 constexpr int32_t partition_unassigned = -1;
 constexpr int type_producer = 0;
 constexpr int purge_queue_and_inflight = 3;
+constexpr int message_copy = 2;  // RD_KAFKA_MSG_F_COPY
 constexpr int status_not_persisted = 0;  // rd_kafka_msg_status_t
 constexpr int admin_create_topics = 1;  // rd_kafka_admin_op_t
 constexpr int admin_describe_configs = 5;
@@ -105,6 +106,12 @@ constexpr int32_t err_timed_out = -185;
   X(produceva, void*, (void*, const Vu*, size_t))                                                              \
   X(error_code, int, (const void*))                                                                            \
   X(error_destroy, void, (void*))                                                                              \
+  X(error_is_retriable, int, (const void*))                                                                    \
+  X(error_txn_requires_abort, int, (const void*))                                                              \
+  X(init_transactions, void*, (void*, int))                                                                    \
+  X(begin_transaction, void*, (void*))                                                                         \
+  X(commit_transaction, void*, (void*, int))                                                                   \
+  X(abort_transaction, void*, (void*, int))                                                                    \
   X(headers_new, void*, (size_t))                                                                              \
   X(header_add, int, (void*, const char*, ssize_t, const void*, ssize_t))                                      \
   X(headers_copy, void*, (const void*))                                                                        \

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         WriteTimeout,
     )
     from penstock.messages import Message, preview
-    from penstock.report import ErrorReport, PartitionReport, Report
+    from penstock.report import ErrorReport, JobReport, PartitionReport, Report
     from penstock.writer import Statistics, Writer, open, write  # noqa: A004 - penstock.open, as in gzip.open
 
 __version__ = "0.1.0"
@@ -47,6 +47,7 @@ __all__ = [
     "ErrorReport",
     "Fenced",
     "InternalError",
+    "JobReport",
     "Message",
     "NotVerified",
     "PartitionReport",
@@ -66,7 +67,7 @@ __all__ = [
 
 _MODULES = {
     "writer": ("Statistics", "Writer", "open", "write"),
-    "report": ("ErrorReport", "PartitionReport", "Report"),
+    "report": ("ErrorReport", "JobReport", "PartitionReport", "Report"),
     "messages": ("Message", "preview"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

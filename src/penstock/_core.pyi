@@ -381,6 +381,9 @@ class Exporter:
     def changes(self, group: int, first: int, end: int) -> bytes:
         """Return what each event is: 0 an insert, 1 a delete, 2 an update."""
 
+# (code, text, whether the same call may be made again, whether the transaction must be aborted)
+TransactionError: TypeAlias = tuple[int, str, bool, bool]
+
 class Producer:
     """One librdkafka producer: messages go in without a copy, reports are counted per chunk, a full queue means wait.
 
@@ -420,6 +423,24 @@ class Producer:
 
     def poll(self, timeout_ms: int) -> list[ChunkResult]:
         """Serve reports for up to timeout_ms; the chunks whose messages all have theirs now, as they completed."""
+
+    def init_transactions(self, timeout_ms: int) -> TransactionError | None:
+        """Fence whoever has this transactional.id, and end what it left open; None when that is done."""
+
+    def begin_transaction(self) -> TransactionError | None:
+        """Have what is sent from now on belong to one transaction."""
+
+    def commit_transaction(self, timeout_ms: int) -> TransactionError | None:
+        """Wait for all reports, then for the commit; None when it is done. Reports are served meanwhile."""
+
+    def abort_transaction(self, timeout_ms: int) -> TransactionError | None:
+        """Give up all that was sent since the transaction began; None when that is done."""
+
+    def record(self, topic: str, key: bytes, value: bytes) -> int:
+        """Send a message of no chunk, copied, to the topic's partition 0; 0, or librdkafka's code if refused."""
+
+    def recorded(self) -> int | None:
+        """Return once for each record, after its report: 0, or why it failed; None: there is nothing to tell."""
 
     @property
     def event_fd(self) -> int:

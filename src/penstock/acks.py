@@ -8,7 +8,7 @@ A chunk's life:
                                 └──died / give_up──▶ gone: its rows are unknown
     waiting ────────────────────────give_up────────▶ gone: its rows are failed, nobody ever sent them
 
-`taken` is at all times the sum of acknowledged, failed, unknown, skipped, bad, oversize, pending and held rows.
+`taken` is at all times the sum of acknowledged, failed, unknown, skipped, resumed, bad, oversize, pending and held.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Ledger:
     resent     rows that were dealt once more, because a worker died with them; those of an earlier life may arrive too
     bad        rows that could not be encoded and were left out; oversize: that were too large
     shortened  rows that were sent without a value, or cut, because they were too large
+    resumed    rows that an earlier run of the job had delivered
     held       of those the ones that wait in the caller: of a batch with an index, or in the output buffer
     dealt_rows per worker: rows that it has and the broker has not answered for, what dealing looks at
     """
@@ -88,6 +89,7 @@ class Ledger:
     oversize: int = 0
     shortened: int = 0
     resent: int = 0
+    resumed: int = 0
     null_keys: int = 0
     unknown_offsets: int = 0
     messages: int = 0
@@ -97,9 +99,10 @@ class Ledger:
     dealt_rows: dict[int, int] = field(default_factory=dict)
     _chunks: dict[int, _Chunk] = field(default_factory=dict)
 
-    def take(self, *, skipped: int = 0, failed: int = 0, bad: int = 0) -> None:
+    def take(self, *, skipped: int = 0, failed: int = 0, bad: int = 0, resumed: int = 0) -> None:
         """Count rows that never become part of a chunk."""
-        self.taken += skipped + failed + bad
+        self.taken += skipped + failed + bad + resumed
+        self.resumed += resumed
         self.skipped += skipped
         self.failed += failed
         self.bad += bad

@@ -8,11 +8,13 @@ own that others share.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from penstock import _core
 from penstock.coordinator import Chunk
 from penstock.errors import EncodeError
+from penstock.job import RUN_ROWS
 from penstock.source.batch import ROWS_PER_PIECE, row_error
 
 if TYPE_CHECKING:
@@ -47,6 +49,15 @@ class _Block(NamedTuple):
     end: int
 
 
+class _Opened(NamedTuple):
+    """A piece, with the places and ids of its dictionaries in the arena; for all of its blocks."""
+
+    plan: Plan
+    read: _core.Piece
+    dictionaries: list[tuple[int, int]]
+    deadline: float | None
+
+
 class Blocks:
     """Puts rows into one coordinator's arena and deals them."""
 
@@ -74,30 +85,38 @@ class Blocks:
         read = plan.read(rows.piece)
         dictionaries = self._place_dictionaries(plan, read, deadline)
         passes: tuple[str, ...] = (rows.which,)
-        if rows.which == "both" and self._cut(plan, read, 0)[0] < read.rows:
+        if rows.which == "both" and self._cut(plan, read, rows, 0)[0] < read.rows:
             # Its blocks are to it what pieces are to a batch.
             passes = plan.changes.passes(one_piece=False, judged=rows.verdicts is not None)
+        opened = _Opened(plan, read, dictionaries, deadline)
         for which in passes:
-            self._write_blocks(plan, read, rows._replace(which=which), dictionaries, deadline)
+            self._write_blocks(opened, rows._replace(which=which))
 
-    def _write_blocks(
-        self, plan: Plan, read: _core.Piece, rows: Rows, dictionaries: list[tuple[int, int]], deadline: float | None
-    ) -> None:
-        coordinator = self._coordinator
+    def _write_blocks(self, opened: _Opened, rows: Rows) -> None:
+        coordinator, read = self._coordinator, opened.read
         first = 0
         while first < read.rows:
-            end, size = self._cut(plan, read, first)
-            selection = self._select(plan, read, rows, first, end)
-            if selection.rows:
-                if size + selection.nbytes > coordinator.arena.size // 2:
-                    raise _too_large(rows, first, size, coordinator.arena.size // 2)
-                position = coordinator.allocate(size + selection.nbytes + _ALIGNMENT, deadline)
-                read.copy(first, end, coordinator.address, position, dictionaries)
-                block = _Block(position, size, first, end)
-                self._deal(plan, rows, selection, block, [place for place, _ in dictionaries])
-            coordinator.ledger.take(skipped=selection.skipped)
-            self._leave_out(plan, read, rows, selection)
+            end, size = self._cut(opened.plan, read, rows, first)
+            unit = rows.unit or (rows.at + first, rows.at + end)
+            if rows.unit is None and coordinator.job is not None and coordinator.job.has(unit[1]):
+                coordinator.ledger.take(resumed=end - first)
+            else:
+                self._write_block(opened, rows._replace(unit=unit), first, end, size)
+            if rows.unit is None:
+                coordinator.reached(unit[1], None if rows.locate is None else partial(rows.locate, end))
             first = end
+
+    def _write_block(self, opened: _Opened, rows: Rows, first: int, end: int, size: int) -> None:
+        coordinator, (plan, read, dictionaries, deadline) = self._coordinator, opened
+        selection = self._select(plan, read, rows, first, end)
+        if selection.rows:
+            if size + selection.nbytes > coordinator.arena.size // 2:
+                raise _too_large(rows, first, size, coordinator.arena.size // 2)
+            position = coordinator.allocate(size + selection.nbytes + _ALIGNMENT, deadline)
+            read.copy(first, end, coordinator.address, position, dictionaries)
+            self._deal(plan, rows, selection, _Block(position, size, first, end), [place for place, _ in dictionaries])
+        coordinator.ledger.take(skipped=selection.skipped)
+        self._leave_out(plan, read, rows, selection)
 
     def _leave_out(self, plan: Plan, read: _core.Piece, rows: Rows, selection: _core.Selection) -> None:
         """Keep and count the rows that the selection could not take."""
@@ -127,11 +146,16 @@ class Blocks:
             coordinator.arena.release(place)
         return place is not None
 
-    def _cut(self, plan: Plan, read: _core.Piece, first: int) -> tuple[int, int]:
-        """Return the end of the next block, and its size; a -U and its +U stay together."""
+    def _cut(self, plan: Plan, read: _core.Piece, rows: Rows, first: int) -> tuple[int, int]:
+        """Return the end of the next block, and its size; a -U and its +U stay together.
+
+        Of a job no block goes beyond a run of rows without a key, nor beyond what some lane has from an earlier run.
+        """
         taken = sum(entry.size for entry in self._dictionaries if entry is not None)
         largest = self._largest * (self._coordinator.arena.size - taken) // self._coordinator.arena.size
         end = min(first + ROWS_PER_PIECE, read.rows)
+        if self._coordinator.job is not None:
+            end = min(end, self._coordinator.job.block_end(rows.at + first) - rows.at)
         size = read.measure(first, end)
         while size > largest and end - first > 1:
             end = first + max(1, (end - first) * largest // (size * 2))
@@ -142,6 +166,8 @@ class Blocks:
         return end, size
 
     def _select(self, plan: Plan, read: _core.Piece, rows: Rows, first: int, end: int) -> _core.Selection:
+        if self._coordinator.job is not None:
+            self._runs = (rows.at + first) // RUN_ROWS
         sticky = self._runs % self._coordinator.partitions
         self._runs += 1
         try:
@@ -157,7 +183,13 @@ class Blocks:
         behind = (position + size + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
         entries, repeats, groups = selection.copy(coordinator.address, behind)
         holds = (position, *dictionaries)
-        for worker, first_group, count, share, copies in selection.shares():
+        job = coordinator.job
+        for owner, first_group, count, share, copies in selection.shares():
+            # A run without a key goes where its partition would.
+            lane = owner if plan.affine else (self._runs - 1) % coordinator.partitions % coordinator.lanes
+            if job is not None and rows.unit is not None and job.passes(lane, *rows.unit):
+                coordinator.ledger.take(resumed=share)
+                continue
             for place in holds:
                 coordinator.arena.share(place)
             coordinator.deal(
@@ -172,7 +204,7 @@ class Blocks:
                         count,
                         self._sequence,
                     ),
-                    worker=worker if plan.affine else None,
+                    lane=lane if plan.affine or job is not None else None,
                     rows=share,
                     holds=holds,
                     origin=rows.origin,

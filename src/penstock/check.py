@@ -15,6 +15,7 @@ thing that is wrong is the error.
 from __future__ import annotations
 
 import email.utils
+import functools
 import http.client
 import os
 import time
@@ -32,7 +33,7 @@ from penstock.registry import open_registry
 from penstock.tokens import open_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from penstock.config import Config
 
@@ -113,20 +114,25 @@ def _cluster(config: Config, given: Container[str]) -> Iterator[Finding]:
                 )
                 return
             topics: list[Topic] = []
+            made = "create_topic" if config.writer.create_topic is not None else ""
             for name in config.topics_needed:
-                yield from _topic(config, cluster, name, topics)
+                yield from _topic(functools.partial(cluster.topic, name, make=False), name, made, topics)
             if topics:
                 yield from _limits(config, topics)
+            if config.writer.job is not None:
+                look = functools.partial(cluster.progress_topic, make=False)
+                yield from _topic(look, config.writer.progress_topic, "the job", [])
     except PenstockError as error:
         yield Finding("login", "", False, str(error))
 
 
-def _topic(config: Config, cluster: Cluster, name: str, topics: list[Topic]) -> Iterator[Finding]:
+def _topic(look: Callable[[], Topic], name: str, made: str, topics: list[Topic]) -> Iterator[Finding]:
+    """Look at a topic. made: what makes a missing one, if anything does."""
     try:
-        topic = cluster.topic(name, make=False)
+        topic = look()
     except ConnectError as error:
-        if error.code in _MISSING and config.writer.create_topic is not None:
-            yield Finding("topic", name, None, "does not exist yet; create_topic makes it when a writer opens")
+        if error.code in _MISSING and made:
+            yield Finding("topic", name, None, f"does not exist yet; {made} makes it when a writer opens")
             return
         step = "rights" if error.code == "TOPIC_AUTHORIZATION_FAILED" else "topic"
         yield Finding(step, name, False, str(error))

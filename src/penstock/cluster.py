@@ -2,6 +2,7 @@
 
     connect        every address, until one lets us in; a refusal by all of them ends it at once
     topic          is it there, or to be made; how many partitions; may we write to it; how large a message it takes
+    progress_topic the same for the one with the progress of jobs, which is made wherever it is missing
     before_first_row   the same for all topics of a job, at open; `penstock check` shows each step (check.py)
 
 The client lives as long as the questions. It has the job's own options, so that what works here works in the workers.
@@ -19,6 +20,7 @@ from penstock import _core
 from penstock.config import FRAMING_BYTES
 from penstock.config.kafka.login import MskIam
 from penstock.config.kafka.options import load_librdkafka
+from penstock.config.settings import CreateTopic
 from penstock.errors import ConfigError, ConnectError
 from penstock.logs import tell_log
 from penstock.produce import NO_BROKER, TOPIC_WAIT_SECS, UNKNOWN_TOPIC, find_partitions, set_token
@@ -53,6 +55,8 @@ _TIMED_OUT: Final = -185
 _BROKERS_SECS: Final = 5.0
 _STEP_SECS: Final = 0.2  # how late a refusal is noticed
 _REQUEST_SECS: Final = 30.0  # for one answer of a broker that has let us in
+# One partition, so that all jobs' records are in one order; the broker's default replication.
+_PROGRESS_TOPIC: Final = CreateTopic(partitions=1, config={"cleanup.policy": "compact"})
 _ADVICE: Final = "; check bootstrap.servers and security.protocol"
 
 
@@ -148,6 +152,24 @@ class Cluster:
         make    false leaves a missing one missing, which is an error then
         Raises ConnectError when it is not there after 5 s, when it cannot be made, or when we may not write to it.
         """
+        return self._look(name, self._config.writer.create_topic, make=make)
+
+    def progress_topic(self, *, make: bool = True) -> Topic:
+        """Look at the topic with the progress of jobs; make it where it is missing: one partition, compacted.
+
+        A topic that is not compacted is a warning. Raises ConnectError as `topic` does.
+        """
+        name = self._config.writer.progress_topic
+        found = self._look(name, _PROGRESS_TOPIC, make=make)
+        policy = found.config.get("cleanup.policy", "compact")
+        if "compact" not in policy:
+            _log.warning(
+                'the progress topic "%s" is not compacted (cleanup.policy=%s): what jobs record there is deleted in '
+                "time, and they would begin anew; set cleanup.policy=compact", name, policy,
+            )  # fmt: skip
+        return found
+
+    def _look(self, name: str, wanted: CreateTopic | None, *, make: bool) -> Topic:
         if not self._admin.has_controller:
             return Topic(name, self._wait_for(name), None, {}, "the cluster names no controller that could be asked")
         code, text, partitions, operations = self._admin.describe_topic(name, self._request_ms())
@@ -155,7 +177,7 @@ class Cluster:
         if code in UNKNOWN_TOPIC and not make:
             raise missing_topic(self.servers, name, _core.error_name(code), asked=False)
         if code in UNKNOWN_TOPIC:
-            made = self._make(name)
+            made = wanted is not None and self._make(name, wanted)
             partitions = self._wait_for(name)
             _, _, _, operations = self._admin.describe_topic(name, self._request_ms())
         elif code in NO_BROKER:  # the address that we were given answers, and those that it sends us on to do not
@@ -239,11 +261,8 @@ class Cluster:
     def _request_ms(self) -> int:
         return int(max(1.0, min(_REQUEST_SECS, self._deadline - time.monotonic())) * 1000)
 
-    def _make(self, name: str) -> bool:
-        """Make the topic if create_topic says so; several clients at once still work."""
-        wanted = self._config.writer.create_topic
-        if wanted is None:
-            return False
+    def _make(self, name: str, wanted: CreateTopic) -> bool:
+        """Make the topic; several clients at once still work. Tells whether it was us."""
         numbers = (wanted.partitions or -1, wanted.replication_factor or -1)
         while True:
             code, text = self._admin.create_topic(name, *numbers, wanted.config.items(), self._request_ms())
@@ -258,7 +277,7 @@ class Cluster:
         if error in _NO_RIGHT:
             text = "the broker does not let this login; ask for an ACL that allows CREATE, or for the topic itself"
         raise ConnectError(
-            f'topic "{name}" on {self.servers} does not exist, and create_topic could not make it: {text} ({error})',
+            f'topic "{name}" on {self.servers} does not exist, and could not be made: {text} ({error})',
             code=error,
         )
 
@@ -280,16 +299,19 @@ def _worst(errors: list[tuple[str, str]]) -> str:
     return next((name for name in _TRIED_ALL if name in names), _TRIED_ALL[-1])
 
 
-def before_first_row(config: Config, token: Token | None) -> Config:
-    """Look at the cluster and at every topic of the job, and return the configuration as the topics allow it.
+def before_first_row(config: Config, token: Token | None) -> tuple[Config, int]:
+    """Look at the cluster and at every topic of the job; return the configuration as they allow it, and the partitions.
 
-    message.max.bytes is lowered to the least of the topics' limits less 128 bytes, which is logged.
+    These are those of config.topic. message.max.bytes is lowered to the least of the topics' limits less 128 bytes,
+    which is logged.
     Raises ConnectError, as Cluster does, and when a topic's limit leaves no room for a message.
     """
     with Cluster(config, token) as cluster:
         cluster.connect()
         topics = [cluster.topic(name) for name in config.topics_needed]
-    return within_limits(config, topics)
+        if config.writer.job is not None:
+            cluster.progress_topic()
+    return within_limits(config, topics), topics[0].partitions
 
 
 def within_limits(config: Config, topics: list[Topic]) -> Config:

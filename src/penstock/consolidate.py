@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -22,7 +22,7 @@ from penstock import _core
 from penstock.source.batch import PIECE_BYTES, ROWS_PER_PIECE, Origins, bytes_of, row_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from penstock.config import Config
     from penstock.encode import Plan, Planner
@@ -41,6 +41,9 @@ class Rows(NamedTuple):
     origin, first_row  what errors call its row 0
     which              both, or only the deletes or the inserts, where a batch is gone through twice
     verdicts           what the rows came to beside others; None: what their change column says
+    at                 of a job: how many rows of its source lie before row 0
+    unit               of a job: first row of the source and end of what an epoch cannot end in; None: of each block
+    locate             of a job: tells the position in its source of a row; None: the caller knows
     """
 
     piece: pa.RecordBatch
@@ -48,6 +51,9 @@ class Rows(NamedTuple):
     first_row: int
     which: str
     verdicts: _core.Verdicts | None = None
+    at: int = 0
+    unit: tuple[int, int] | None = None
+    locate: Callable[[int], Any] | None = None
 
 
 @dataclass

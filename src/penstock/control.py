@@ -2,8 +2,8 @@
 
     coordinator ──Start (stdin of the worker: any size, seen by nobody else)──▶ worker
     coordinator ◀─Ready | Refused──────────────────────────────────────────────
-                ──LayoutPlace, Deal, Stop (SOCK_SEQPACKET: one packet, one message)─▶
-                ◀─LeftOut, PartialAck, Ack, Log, Failing────────────────────────
+                ──LayoutPlace, Deal, Commit, Stop (SOCK_SEQPACKET: one packet, one message)─▶
+                ◀─LeftOut, PartialAck, Ack, Committed, Log, Failing─────────────
     tokens      ──Token (a channel of its own: a worker may be busy for minutes)───▶ worker's other thread
 
 A packet holds at most about 200 kB, so what may be larger (layouts, blocks, selections) lies in the arena and only its
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = [
     "SIZE_BYTES",
     "Ack",
+    "Commit",
+    "Committed",
     "Deal",
     "Failing",
     "FromWorker",
@@ -76,6 +78,8 @@ class Start(msgspec.Struct, array_like=True):
     Secrets are in it, so its repr shows neither options nor headers.
 
     topics  those that must be there, `topic` first
+    lanes   the numbers of the producers that it runs
+    job     exactly once: the name that their transactional ids begin with; "" without transactions
     vitals  where the worker's line of vitals.py lies in the arena; -1: inside the calling process there is none
     token   to log in with, until the next one comes; None: librdkafka needs none of ours
     audit   tell the runs of acknowledged offsets
@@ -91,6 +95,8 @@ class Start(msgspec.Struct, array_like=True):
     slab_bytes: int
     arena_bytes: int
     initialization_timeout_secs: float
+    lanes: list[int]
+    job: str = ""
     vitals: int = -1
     token: Token | None = None
     audit: bool = False
@@ -108,15 +114,29 @@ class LayoutPlace(msgspec.Struct, array_like=True, tag=1):
 
 
 class Deal(msgspec.Struct, array_like=True, tag=2):
-    """A chunk to do."""
+    """A chunk to do, by this lane's producer."""
 
     chunk: int
     layout: int
     place: Place
+    lane: int = 0
 
 
 class Stop(msgspec.Struct, array_like=True, tag=3):
-    """Answer for everything that was dealt, then end."""
+    """Answer for everything that was dealt, then end; of a transaction that is open give up what was sent."""
+
+
+class Commit(msgspec.Struct, array_like=True, tag=4):
+    """Record how far the job has come; exactly once also commit the lane's transaction, of which the record is part.
+
+    All chunks of the epoch have been answered for. epoch: what Committed repeats
+    """
+
+    lane: int
+    epoch: int
+    topic: str
+    key: bytes
+    value: bytes
 
 
 class Ready(msgspec.Struct, array_like=True, tag=1):
@@ -126,7 +146,7 @@ class Ready(msgspec.Struct, array_like=True, tag=1):
 
 
 class Refused(msgspec.Struct, array_like=True, tag=2):
-    """The worker cannot start. kind: config, token, broker or topic; then `topic` is the one."""
+    """The worker cannot start. kind: config, token, transaction, broker or topic; then `topic` is the one."""
 
     kind: str
     code: str
@@ -181,8 +201,20 @@ class LeftOut(msgspec.Struct, array_like=True, tag=7):
     rows: list[RowLeftOut]
 
 
-ToWorker = LayoutPlace | Deal | Stop
-FromWorker = Ready | Refused | PartialAck | Ack | Log | Failing | LeftOut
+class Committed(msgspec.Struct, array_like=True, tag=8):
+    """What was to be recorded is recorded, and the transaction committed.
+
+    code, text  why not, where it is not, though the producer can go on; "" where it is
+    """
+
+    lane: int
+    epoch: int
+    code: str = ""
+    text: str = ""
+
+
+ToWorker = LayoutPlace | Deal | Stop | Commit
+FromWorker = Ready | Refused | PartialAck | Ack | Log | Failing | LeftOut | Committed
 
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
@@ -195,7 +227,7 @@ def redacted(message: FromWorker, redact: Callable[[str], str]) -> FromWorker:
     """Return what a worker said with every text of librdkafka's, and of an encoder's, passed through `redact`."""
     if isinstance(message, Log):
         message.lines = [(level, facility, redact(text)) for level, facility, text in message.lines]
-    elif isinstance(message, (Refused, Failing)):
+    elif isinstance(message, (Refused, Failing, Committed)):
         message.text = redact(message.text)
     elif isinstance(message, Ack):
         message.errors = [

@@ -17,6 +17,7 @@ from penstock import _core, control
 from penstock.acks import Ledger
 from penstock.arena import Arena
 from penstock.cluster import before_first_row, missing_topic, no_answer, topic_refused
+from penstock.commits import Commits
 from penstock.config.kafka.options import librdkafka_path
 from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
 from penstock.deadletters import DeadLetter, DeadLetters
@@ -39,10 +40,13 @@ from penstock.tokens import open_tokens
 from penstock.vitals import LINE_BYTES, Vitals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
 
     from penstock.config import Config
+    from penstock.job import Job
     from penstock.layout import Layout
+    from penstock.progress import Progress
     from penstock.report import Report
     from penstock.source.batch import Origins
     from penstock.tokens import Tokens
@@ -54,6 +58,11 @@ _WAIT_SECS = 0.2
 _LEAST_CONNECT_SECS = 5.0  # for the workers, however long the brokers were waited for before
 _MEMORY_EVERY_SECS = 0.5
 _UNKNOWN_TOPIC = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "LEADER_NOT_AVAILABLE"}
+# What a broker says of messages that it will never take: to abort and send them again would go on for ever.
+_FOR_GOOD = {
+    "MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "INVALID_TIMESTAMP", "INVALID_MSG", "TOPIC_AUTHORIZATION_FAILED",
+    "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION",
+}  # fmt: skip
 _FENCED = {"_FENCED", "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED"}
 
 
@@ -61,7 +70,7 @@ _FENCED = {"_FENCED", "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED"}
 class Chunk:
     """A chunk that lies in the arena.
 
-    worker   who owns its partitions; None: anybody
+    lane     whose producer has its partitions; None: any
     holds    places in the arena that are let go of when it is acknowledged
     origin, first_row   what an error calls row 0 of its piece
     block_rows          of the piece: first and end
@@ -69,7 +78,7 @@ class Chunk:
 
     layout: int
     place: control.Place
-    worker: int | None
+    lane: int | None
     rows: int
     holds: tuple[int, ...]
     origin: str | Origins
@@ -82,6 +91,9 @@ class Coordinator:
 
     config          as the topics allow it: see cluster.before_first_row
     partitions      of the topic, read when the workers connected
+    lanes           producers: one for each worker, or exactly once as many as the job has; worker w runs lane l where
+                    l % workers == w
+    commits         of a named job; None where there is none
     failure         the first thing that went wrong, None while all is well
     dead_letters    the file for rows that cannot go, where the job has one
     tokens          who makes those that the job logs in with, closed by close(); None: opened here, where one is needed
@@ -110,13 +122,18 @@ class Coordinator:
         self._restarts = Restarts(config.writer.max_restarts_per_min)
         workers = config.worker_count
         lines = max(workers, 1)
+        self.lanes = lines
+        self.commits: Commits | None = None
+        self._starting: set[int] = set()  # workers in the place of others whose transactions are to be looked at
+        self._trouble: dict[int, float] = {}  # workers that could not commit, and since when
+        self._kept: dict[int, tuple[int, int]] = {}  # chunks whose rows that cannot go are kept: how many of each kind
         self.arena = Arena(config.shares.arena_bytes, LINE_BYTES * lines)
         self._vitals = Vitals(self.arena.memory, 0, lines, config.writer.worker_timeout_secs)
         self.address = _core.address_of(self.arena.memory)
         self.workers = workers
         self._redactor = config.redactor
         self._crew: Crew = ProcessCrew(self.workers, self.arena) if self.workers else LocalCrew(self.address)
-        self._waiting: list[deque[int]] = [deque() for _ in range(lines)]
+        self._waiting: list[deque[int]] = []  # by lane
         self.dead_letters: DeadLetters | None = None
         try:
             if config.writer.dead_letter is not None:
@@ -133,16 +150,31 @@ class Coordinator:
         self._crew.spawn(tokens=self._tokens is not None)  # they come up while the brokers are asked
         tokens = self._tokens
         deadline = self._opened + self.config.initialization_timeout_secs
-        self.config = before_first_row(self.config, None if tokens is None else tokens.first())
+        self.config, partitions = before_first_row(self.config, None if tokens is None else tokens.first())
+        found: Mapping[int, Progress] = {}
+        if self.config.writer.job is not None:
+            self.commits = Commits(self.config, tokens)
+            found = self.commits.find()
+            if self.commits.exactly_once:
+                self.lanes = self.commits.count_lanes(partitions, found)
+        self._waiting = [deque() for _ in range(self.lanes)]
         if tokens is not None:
             tokens.first()  # another one, if that took long
             tokens.keep(self._crew.renew)  # before the workers connect, which may take longer than a token lives
         left = max(deadline - time.monotonic(), _LEAST_CONNECT_SECS)
         self._crew.start([self._start_of(worker, left) for worker in range(max(self.workers, 1))])
         self._renew()
+        self.partitions = self._wait_for_workers(left)
+        if self.commits is not None:
+            if self.commits.exactly_once:  # the lanes are fenced by now: nobody else adds to it
+                found = self.commits.find()
+            self.commits.begin(self.partitions, self.lanes, self.arena.size, found)
+            self._commit()
+
+    def _wait_for_workers(self, timeout_secs: float) -> int:
+        """Return the topic's partitions when all workers are connected; they keep the time themselves."""
         ready: dict[int, int] = {}
-        # The workers keep the time themselves; this is for one that does not even start.
-        deadline = time.monotonic() + left + 10
+        deadline = time.monotonic() + timeout_secs + 10  # for one that does not even start
         while len(ready) < max(self.workers, 1):
             self._hear(ready, _WAIT_SECS)
             for worker, how in self._crew.dead():
@@ -151,8 +183,14 @@ class Coordinator:
                     f"worker {worker} of {self.workers} {how} before it was ready; what it printed stands above"
                 )
             if time.monotonic() > deadline:
-                raise InternalError(f"the workers were not ready after {left + 10:.0f} s")
-        self.partitions = min(ready.values())
+                raise InternalError(f"the workers were not ready after {timeout_secs + 10:.0f} s")
+        return min(filter(None, ready.values()), default=0)  # a worker without lanes has not asked
+
+    def _lanes_of(self, worker: int) -> range:
+        return range(worker, self.lanes, max(self.workers, 1))
+
+    def _worker_of(self, lane: int) -> int:
+        return lane % max(self.workers, 1)
 
     def _start_of(self, worker: int, timeout_secs: float) -> control.Start:
         """Return all that a worker must know; timeout_secs: how long it may take to reach the topics."""
@@ -168,10 +206,21 @@ class Coordinator:
             slab_bytes=config.shares.encode_buffer_bytes,
             arena_bytes=self.arena.size,
             initialization_timeout_secs=timeout_secs,
+            lanes=list(self._lanes_of(worker)),
+            job=config.writer.job or "" if self._exactly_once else "",
             vitals=self._vitals.position(worker),
             token=None if self._tokens is None else self._tokens.current,
             audit=config.writer.audit,
         )
+
+    @property
+    def _exactly_once(self) -> bool:
+        return self.commits is not None and self.commits.exactly_once
+
+    @property
+    def job(self) -> Job | None:
+        """Where a named job stands; None where there is none."""
+        return None if self.commits is None else self.commits.job
 
     def _renew(self) -> None:
         """Give the newest token to all: a renewal may have come while a worker was on its way."""
@@ -199,6 +248,8 @@ class Coordinator:
             return ConfigError(message.text, code=message.code)
         if message.kind == "token":
             return ConnectError(message.text, code=message.code)
+        if message.kind == "transaction":
+            return _transaction_refused(servers, message)
         if message.kind == "topic" and message.code in _UNKNOWN_TOPIC:
             return missing_topic(servers, message.topic, message.code)
         if message.kind == "topic":
@@ -215,6 +266,8 @@ class Coordinator:
         while True:
             place = self.arena.allocate(size)
             if place is not None:
+                if self.job is not None:
+                    self.job.add_bytes(size)
                 return place
             self.raise_failure()
             if self.ledger.idle:
@@ -222,6 +275,12 @@ class Coordinator:
                     f"a dictionary or a row needs {size} bytes of shared memory, memory_bytes leaves {self.arena.size} "
                     f"of which other dictionaries take {self.arena.used}; give more memory_bytes"
                 )
+            if self.commits is not None and not self.commits.make_room():
+                raise EncodeError(
+                    f"the rows of one batch take all of the {self.arena.size} bytes of shared memory, and are "
+                    "committed together; give more memory_bytes, or smaller batches"
+                )
+            self._commit()
             if deadline is not None and time.monotonic() >= deadline:
                 raise WriteTimeout(
                     f"no room for {size} bytes in the arena of {self.arena.size}, all of it waits for the broker; "
@@ -251,30 +310,59 @@ class Coordinator:
         """Hand a chunk over; it waits here when its worker has enough to do."""
         number = self._numbers
         self._numbers += 1
-        worker = chunk.worker
-        if worker is None:
-            worker = min(range(max(self.workers, 1)), key=lambda w: self.ledger.dealt_rows.get(w, 0))
+        if chunk.lane is None:
+            chunk.lane = min(range(max(self.workers, 1)), key=lambda w: self.ledger.dealt_rows.get(w, 0))
         self._chunks[number] = chunk
-        self.ledger.add(number, worker, chunk.rows)
-        self._waiting[worker].append(number)
-        self._push(worker)
+        self.ledger.add(number, self._worker_of(chunk.lane), chunk.rows)
+        if self.commits is not None:
+            self.commits.enter(number, chunk.lane, time.monotonic())
+        self._waiting[chunk.lane].append(number)
+        self._push(chunk.lane)
         self.poll(0)
 
-    def _push(self, worker: int) -> None:
-        waiting = self._waiting[worker]
+    def reached(self, rows: int, locate: Callable[[], Any] | None = None) -> None:
+        """Note that so many rows of the source are handed over, and that an epoch of the job may end here."""
+        if self.commits is not None:
+            self.commits.reached(rows, locate, time.monotonic())
+            self._commit()
+
+    def end_epoch(self, *, finished: bool = False) -> None:
+        """Have all that was handed over be recorded, as soon as it is acknowledged."""
+        if self.commits is not None:
+            self.commits.end_epoch(finished=finished)
+            self._commit()
+
+    def _commit(self) -> None:
+        """Tell the lanes that can commit to do so."""
+        if self.commits is None or self.failure is not None:
+            return
+        for commit in self.commits.due(lambda lane: self._worker_of(lane) not in self._starting):
+            if not self._crew.send(self._worker_of(commit.lane), commit):
+                self.commits.unsent(commit.lane)
+
+    def _push(self, lane: int) -> None:
+        worker, waiting = self._worker_of(lane), self._waiting[lane]
+        if worker in self._starting:
+            return
         while waiting and self.failure is None and not self._must_wait(worker, waiting[0]):
             number = waiting[0]
             chunk = self._chunks[number]
+            if self.commits is not None and not self.commits.may_go(number):
+                return
             if (worker, chunk.layout) not in self._known:
                 if not self._crew.send(worker, self._layouts[chunk.layout]):
                     return
                 self._known.add((worker, chunk.layout))
             # In this order: were we interrupted in between, the chunk would rather count as unknown than as never sent.
             self.ledger.deal(number)
-            if not self._crew.send(worker, control.Deal(number, chunk.layout, chunk.place)):
+            if not self._crew.send(worker, control.Deal(number, chunk.layout, chunk.place, lane)):
                 self.ledger.undeal(number)
                 return
             waiting.popleft()
+
+    def _push_all(self, worker: int) -> None:
+        for lane in self._lanes_of(worker):
+            self._push(lane)
 
     def _must_wait(self, worker: int, number: int) -> bool:
         """Tell whether a suspect is in the way: it is sent to a worker that has nothing else, and nothing beside it."""
@@ -295,43 +383,126 @@ class Coordinator:
         for worker in self._vitals.frozen(now):
             _log.warning("worker %d stands still and is ended", worker)
             self._crew.kill(worker)
+        if self.commits is not None and self.failure is None:
+            self.commits.tick(now)
+            self._commit()
         if now - self._memory_looked >= _MEMORY_EVERY_SECS:
             self.look_at_memory()
 
     def _handle(self, worker: int, message: control.FromWorker) -> None:
         if isinstance(message, control.Ack):
-            self._acknowledge(message)
-            self._push(worker)
+            self._answered(worker, message)
+            self._push_all(worker)
+        elif isinstance(message, control.Committed):
+            self._committed(worker, message)
         elif isinstance(message, control.LeftOut):
             self._left_out.setdefault(message.chunk, []).extend(message.rows)
         elif isinstance(message, control.PartialAck):
             self.ledger.acknowledge_part(message.chunk, message.partitions)
+            if self.commits is not None:
+                self.commits.part(message)
         elif isinstance(message, control.Log):
             self._log_lines(worker, message)
-        elif isinstance(message, control.Failing):
+        else:
+            self._stands(worker, message)
+
+    def _stands(self, worker: int, message: control.Ready | control.Refused | control.Failing) -> None:
+        """Hear how a worker's producers do: of one in another's place, or that they cannot go on."""
+        if isinstance(message, control.Failing):
             what = f"librdkafka cannot go on: {message.text} ({message.code})"
             if message.code in _FENCED:
-                self._fail(Fenced(f"{self.config.topic}: {what}", code=message.code))
+                self._fail(Fenced(self._fenced(what), code=message.code))
             else:
                 self._died(worker, f"had to give up its producer, {what}", None)
-        elif isinstance(message, control.Refused) and message.kind != "broker":
+        elif isinstance(message, control.Ready):
+            if worker in self._starting:
+                self._go_on(worker)
+        elif message.kind != "broker":
             self._fail(self._refused(message))
 
     def _log_lines(self, worker: int, message: control.Log) -> None:
         tell_log(message.lines, f"worker {worker}" if self.workers else "", message.dropped)
 
-    def _acknowledge(self, ack: control.Ack) -> None:
-        chunk = self._chunks[ack.chunk]
-        bad = oversize = 0
+    def _answered(self, worker: int, ack: control.Ack) -> None:
+        """Take a chunk's answer; exactly once it counts when its epoch is committed."""
+        self._keep_left_out(ack.chunk)
+        if not self._exactly_once or not (ack.failure or ack.errors):
+            if self.commits is None or self.commits.answer(ack):
+                self._acknowledge(ack)
+        elif ack.failure is not None:
+            self._tell_failure(ack)
+        else:
+            code, name, _, _, example = max(ack.errors, key=lambda error: error[2])
+            if name in _FOR_GOOD:
+                self.ledger.acknowledge(ack.chunk, [], ack.errors, 0)
+                self._let_go(ack.chunk)
+                self._fail(
+                    DeliveryError(f"{example}: the broker refuses rows of this epoch ({name})", code=name, errno=code)
+                )
+            else:
+                self._aborted(worker, f"could not deliver all of an epoch: {example} ({name})")
+        self._commit()
+
+    def _keep_left_out(self, number: int) -> None:
+        """Keep the rows of a chunk that cannot go, before its epoch can be committed, once however often it is sent."""
+        chunk, left_out = self._chunks[number], self._left_out.pop(number, [])
+        if number in self._kept:
+            return
+        self._kept[number] = 0, 0
         try:
-            bad, oversize = self.leave_out(
-                self._left_out.get(ack.chunk, []),
+            self._kept[number] = self.leave_out(
+                left_out,
                 chunk.layout,
                 lambda core, rows: _core.rows_of_block(core, self.address, chunk.place[0], rows),
                 (chunk.origin, chunk.first_row),
             )
         except EncodeError as error:  # the rows count as failed
             self._fail(error)
+
+    def _committed(self, worker: int, message: control.Committed) -> None:
+        """Count what a lane has committed, and let it go on with its next epoch."""
+        assert self.commits is not None  # noqa: S101 - nobody else is told to
+        if message.code and self._exactly_once:
+            self._aborted(worker, f"could not commit: {message.text} ({message.code})")
+        elif message.code:
+            self.commits.undo(message.lane)
+            self._fail(
+                DeliveryError(
+                    f'{self.config.writer.progress_topic}: how far job "{self.config.writer.job}" has come cannot be '
+                    f"recorded: {message.text} ({message.code})",
+                    code=message.code,
+                )
+            )
+        else:
+            self._trouble.pop(worker, None)
+            for ack in self.commits.committed(message.lane):
+                self._acknowledge(ack)
+            self._push(message.lane)
+            self._commit()
+
+    def _aborted(self, worker: int, what: str) -> None:
+        """Have the transactions of a worker begun anew by another one, for as long as a message may be on its way."""
+        now = time.monotonic()
+        since, limit = self._trouble.setdefault(worker, now), self.config.writer.delivery_timeout_secs
+        if worker in self._starting:
+            return
+        if limit and now - since > limit:
+            self._fail(
+                DeliveryError(f"worker {worker} {what}, for {limit:g} s (delivery_timeout_secs)", retriable=True)
+            )
+        else:
+            self._died(worker, what, None)
+
+    def _fenced(self, what: str) -> str:
+        if not self._exactly_once:
+            return f"{self.config.topic}: {what}"
+        return (
+            f'job "{self.config.writer.job}": another writer of the same job has taken over; what this one had not '
+            f"committed is not in the topic, and the other one goes on; {what}"
+        )
+
+    def _acknowledge(self, ack: control.Ack) -> None:
+        bad, oversize = self._kept.pop(ack.chunk, (0, 0))
         # The ledger first: a Ctrl-C in between then costs nothing but a place in an arena that is about to go.
         self.ledger.acknowledge(
             ack.chunk,
@@ -344,9 +515,14 @@ class Coordinator:
             shortened=ack.shortened_rows,
         )
         self._last_ack = time.monotonic()
+        self._tell_failure(ack)
         self._let_go(ack.chunk)
         self._restarts.done(ack.chunk)
+
+    def _tell_failure(self, ack: control.Ack) -> None:
+        """Keep what went wrong with a chunk's rows, if anything did."""
         if ack.failure is not None:
+            chunk = self._chunks[ack.chunk]
             row, column, text = ack.failure
             self._fail(row_error(chunk.origin, chunk.first_row + row, column, text))
         elif ack.errors:
@@ -390,6 +566,7 @@ class Coordinator:
 
     def _let_go(self, number: int) -> None:
         self._left_out.pop(number, None)
+        self._kept.pop(number, None)
         chunk = self._chunks.pop(number, None)
         for place in chunk.holds if chunk is not None else ():
             self.arena.release(place)
@@ -404,6 +581,7 @@ class Coordinator:
         what = f"worker {worker} of {self.workers} {how}"
         if self.failure is None and not kills and self._restarts.allowed(time.monotonic()):
             return self._replace(worker, what)
+        self._leave(self._lanes_of(worker))
         if kills and accused is not None:
             first, end = (row_name(accused.origin, accused.first_row + row) for row in accused.block_rows)
             what += f", as two before it did; each was encoding the rows from {first} to before {end}"
@@ -411,26 +589,60 @@ class Coordinator:
             what += f"; {self.config.writer.max_restarts_per_min} were replaced within a minute (max_restarts_per_min)"
         for number in self.ledger.died(worker):
             self._let_go(number)
-        self._waiting[worker].clear()
+        for lane in self._lanes_of(worker):
+            self._waiting[lane].clear()
+            if self.commits is not None and self._exactly_once:
+                self.commits.undo(lane)
         self._fail(WorkerDied(what))
         return None
 
     def _replace(self, worker: int, what: str) -> None:
-        """Start another worker and have it send, in their order, all that the one before it had no answer for."""
-        resent = self.ledger.resent
-        chunks = self.ledger.requeue(worker)
-        resent = self.ledger.resent - resent
-        for number in chunks:
-            self._left_out.pop(number, None)
-        _log.warning("%s; another one takes its place, and sends %d rows again", what, resent)
+        """Start another worker; it sends, in their order, all that the one before it had no answer for."""
         self._vitals.clear(worker)
         self._known = {known for known in self._known if known[0] != worker}
-        self._waiting[worker] = deque(chunks)
+        if self._exactly_once:
+            self._starting.add(worker)  # what it sends again, its transactions decide
+            for lane in self._lanes_of(worker):
+                if not self._in_doubt(lane):
+                    self.commits.undo(lane)  # type: ignore[union-attr] # of a job that is exactly once
+            _log.warning("%s; another one takes its place", what)
+        else:
+            _log.warning("%s; another one takes its place, and sends %d rows again", what, self._requeue(worker))
         # Brokers may be away just now: they are waited for as long as a message may be on its way.
         limit = max(self.config.initialization_timeout_secs, self.config.writer.delivery_timeout_secs)
         self._crew.replace(worker, self._start_of(worker, limit))
         self._renew()
-        self._push(worker)
+        self._push_all(worker)
+        self._commit()
+
+    def _requeue(self, worker: int) -> int:
+        """Have all that a worker has no answer for wait to be sent by it again; returns how many rows were sent."""
+        resent = self.ledger.resent
+        if self.commits is not None and not self._exactly_once and worker == 0:
+            self.commits.unsent(0)  # what it was to record, it is told again
+        for lane in self._lanes_of(worker):
+            self._waiting[lane].clear()
+        for number in self.ledger.requeue(worker):
+            self._left_out.pop(number, None)
+            self._waiting[self._chunks[number].lane or 0].append(number)
+        return self.ledger.resent - resent
+
+    def _go_on(self, worker: int) -> None:
+        """Go on with a worker in the place of another, once its lanes are fenced: what they had committed counts."""
+        assert self.commits is not None  # noqa: S101 - only with transactions
+        try:
+            counts = self.commits.resolve(self._lanes_of(worker))
+        except PenstockError as error:
+            self._fail(error)
+            return
+        self._starting.discard(worker)
+        for acks in counts.values():
+            for ack in acks:
+                self._acknowledge(ack)
+        resent = self._requeue(worker)
+        _log.warning("worker %d goes on, and sends %d rows again, in new transactions", worker, resent)
+        self._push_all(worker)
+        self._commit()
 
     def _fail(self, error: PenstockError) -> None:
         if self.failure is not None:
@@ -457,13 +669,31 @@ class Coordinator:
                     return
             self.poll(wait)
 
+    @property
+    def idle(self) -> bool:
+        """Everything is acknowledged and, of a job, recorded."""
+        return self.ledger.idle and (self.commits is None or self.commits.idle)
+
     def _nothing_to_wait_for(self) -> bool:
         if self.failure is None:
-            return self.ledger.idle
+            return self.idle
+        if self._exactly_once and self.commits is not None:  # what is not being committed never will be
+            return not self.commits.telling
         return self.ledger.dealt_chunks == 0
+
+    def _leave(self, lanes: Iterable[int]) -> None:
+        """Count what was dealt to these lanes as never sent, where its transaction is not being committed."""
+        lost = {lane for lane in lanes if not self._in_doubt(lane)}
+        for number, chunk in self._chunks.items():
+            if chunk.lane in lost:
+                self.ledger.undeal(number)
+
+    def _in_doubt(self, lane: int) -> bool:
+        return not self._exactly_once or self.commits is None or self.commits.in_doubt(lane)
 
     def give_up(self) -> None:
         """Count what is left as unknown (dealt) or failed (never dealt); nothing more is waited for."""
+        self._leave(range(self.lanes))
         for number in self.ledger.give_up():
             self._let_go(number)
         for waiting in self._waiting:
@@ -486,6 +716,9 @@ class Coordinator:
             workers=self.workers,
             restarts=self._restarts.total,
             audit=self.config.writer.audit,
+            resumed_rows=self.ledger.resumed,
+            delivery=self.config.writer.delivery,
+            job=None if self.job is None else self.job.report(),
             startup_seconds=self.startup_seconds,
             seconds=max(seconds, 0.0),
             peak_memory_bytes=self._peak_memory,
@@ -501,6 +734,23 @@ class Coordinator:
                 self.dead_letters.close()
             if self._tokens is not None:
                 self._tokens.close()
-            self._crew.close(kill=kill)
+            if self.commits is not None:
+                self.commits.close()
+            self._crew.close(kill=kill and not self._exactly_once)  # transactions that are open are given up
         finally:
             self.arena.close()
+
+
+def _transaction_refused(servers: str, message: control.Refused) -> PenstockError:
+    """Return the error for a lane that gets no transactions."""
+    what, code = f'transactional id "{message.topic}" on {servers}', message.code
+    if code == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED":
+        text = "the broker does not let this login use it; ask for ACLs that allow WRITE and DESCRIBE on the id"
+    elif code == "INVALID_TRANSACTION_TIMEOUT":
+        return ConfigError(
+            f"{what}: {message.text}; give a transaction.timeout.ms of at most the broker's transaction.max.timeout.ms",
+            code=code,
+        )
+    else:
+        text = message.text
+    return ConnectError(f"{what}: {text} ({code})", code=code, retriable=code == "_TIMED_OUT")

@@ -270,7 +270,7 @@ class LocalCrew:
         """Do it at once; False where that might mean to wait for the broker: the caller's time is not ours to spend."""
         if self._work is not None:
             if isinstance(message, control.Deal):
-                if self._unanswered and self._work.producer.busy:
+                if self._unanswered and self._work.busy(message.lane):
                     return False
                 self._unanswered += 1
             self._work.take(message)

@@ -212,7 +212,7 @@ def open_rows(data: object, *, dead_letter: str | None = None, input_format: str
             own = pa.schema([batch.schema.field(at) for at in columns])
             yield dataclasses.replace(batch, schema=own, decode=partial(_pieces, batch, columns))
 
-    return Source(schema, source.rows, batches, source.close)
+    return Source(schema, source.rows, batches, source.close, source.files)
 
 
 def _pieces(batch: Batch, columns: list[int]) -> Iterator[pa.RecordBatch]:

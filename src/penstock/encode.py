@@ -180,12 +180,23 @@ class Plan:
 class Planner:
     """Plans by schema, made as they are met."""
 
-    def __init__(self, config: Config, partitions: int, workers: int, registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        partitions: int,
+        workers: int,
+        registry: Registry | None = None,
+        *,
+        stream_id: int | None = None,
+    ) -> None:
+        """Plan for a topic with so many partitions, divided among so many workers. stream_id: None: a new one."""
         self._config = config
         self._registry = registry
         self._partitions = partitions
         self._workers = workers
-        self._stream_id = secrets.randbelow(2**63 - 1)  # one for all schemas, and so for all workers
+        self._stream_id = (
+            secrets.randbelow(2**63 - 1) if stream_id is None else stream_id
+        )  # one for all schemas, and so for all workers
         self._plans: list[tuple[pa.Schema, Plan]] = []
         self._redactor = config.redactor
 

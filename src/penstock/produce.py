@@ -14,7 +14,17 @@ from penstock.control import Ready, Refused
 if TYPE_CHECKING:
     from penstock.control import Start, Token
 
-__all__ = ["NO_BROKER", "TOPIC_WAIT_SECS", "UNKNOWN_TOPIC", "connect", "find_partitions", "make_producer", "set_token"]
+__all__ = [
+    "NO_BROKER",
+    "TOPIC_WAIT_SECS",
+    "UNKNOWN_TOPIC",
+    "begin_transactions",
+    "connect",
+    "find_partitions",
+    "make_producer",
+    "set_token",
+    "transactional_id",
+]
 
 # A broker may create the topic on being asked for it; how long to wait for that.
 TOPIC_WAIT_SECS = 5.0
@@ -25,17 +35,23 @@ NO_BROKER = frozenset({-185, -195, -187})  # _TIMED_OUT, _TRANSPORT, _ALL_BROKER
 _CONFIG_TEXT = "librdkafka refuses the configuration: "
 
 
-def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refused:
-    """Create the producer and give it its token; Refused (kind config, token) with librdkafka's own words."""
+def make_producer(start: Start, lane: int, *, check_signals: bool) -> _core.Producer | Refused:
+    """Create a lane's producer and give it its token; Refused (kind config, token) with librdkafka's own words.
+
+    What the worker may use is shared out among its lanes.
+    """
     _core.load_librdkafka(start.librdkafka)
+    configuration, lanes = start.configuration, len(start.lanes)
+    if start.job:
+        configuration = [*configuration, ("transactional.id", transactional_id(start.job, lane))]
     try:
         producer = _core.Producer(
-            configuration=start.configuration,
+            configuration=configuration,
             topic=start.topics[0],
             headers=start.headers,
-            window_messages=start.window_messages,
-            queue_bytes=start.queue_bytes,
-            slab_bytes=start.slab_bytes,
+            window_messages=max(1, start.window_messages // lanes),
+            queue_bytes=start.queue_bytes // lanes,
+            slab_bytes=start.slab_bytes // lanes,
             audit=start.audit,
             check_signals=check_signals,
         )
@@ -47,6 +63,11 @@ def make_producer(start: Start, *, check_signals: bool) -> _core.Producer | Refu
             producer.close()
             return Refused("token", "_INVALID_ARG", refused)
     return producer
+
+
+def transactional_id(job: str, lane: int) -> str:
+    """Return the transactional id of a lane."""
+    return f"{job}-{lane}"
 
 
 def set_token(client: _core.Producer | _core.Admin, token: Token) -> str | None:
@@ -76,6 +97,19 @@ def connect(producer: _core.Producer, start: Start) -> Ready | Refused:
         found.append(partitions)
     producer.partitions(start.topics[0], int(_LONGEST_STEP_SECS * 1000))
     return Ready(found[0])
+
+
+def begin_transactions(producer: _core.Producer, job: str, lane: int, timeout_secs: float) -> Refused | None:
+    """Fence whoever had this lane before, and end the transaction that it left open; None when that is done."""
+    deadline = time.monotonic() + timeout_secs
+    while True:
+        left = max(_FIRST_STEP_SECS, deadline - time.monotonic())
+        error = producer.init_transactions(int(min(_LONGEST_STEP_SECS, left) * 1000))
+        if error is None:
+            return None
+        code, text, again, _ = error
+        if not again or time.monotonic() >= deadline:
+            return Refused("transaction", _core.error_name(code), text, transactional_id(job, lane))
 
 
 def find_partitions(client: _core.Producer | _core.Admin, topic: str, deadline: float) -> tuple[int, int]:

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from penstock.config.settings import Delivery  # noqa: TC001 - msgspec reads the annotation
+
 if TYPE_CHECKING:
     from penstock.acks import Ledger
 
-__all__ = ["ErrorReport", "PartitionReport", "Report", "human_bytes", "receipt"]
+__all__ = ["ErrorReport", "JobReport", "PartitionReport", "Report", "human_bytes", "receipt"]
 
 # A topic can have thousands of partitions and a terminal a few dozen lines; to_dict() and to_json() have them all.
 _PARTITIONS_SHOWN = 16
 _ERRORS_SHOWN = 8
 _WIDTH = 80
+_NAME_WIDTH = 24
 
 
 Sum = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
@@ -58,9 +61,28 @@ class ErrorReport(msgspec.Struct, frozen=True):
     example: str
 
 
+class JobReport(msgspec.Struct, frozen=True):
+    """What is known of a job, all of its runs taken together.
+
+    lanes             whose progress is recorded; of exactly_once its transactional producers
+    total_rows        rows of the source that this and earlier runs have delivered
+    resumed_from      rows of the source before which this run had nothing left to do; 0: it began at the beginning
+    finished          all of the source is delivered, and the job run again does nothing
+    possible_repeats  at_least_once: messages that were already in the topic behind the last recorded position when this
+                      run began, and may have been sent again
+    """
+
+    name: str
+    lanes: int = 1
+    total_rows: int = 0
+    resumed_from: int = 0
+    finished: bool = False
+    possible_repeats: int = 0
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The counts of one run; `rows + failed_rows + unknown_rows + skipped_rows + bad_rows + oversize_rows`
-    is every row that was taken.
+    """The counts of one run; `rows + failed_rows + unknown_rows + skipped_rows + bad_rows + oversize_rows +
+    resumed_rows` is every row that was taken.
 
     rows               input rows acknowledged, each once
     messages           messages acknowledged
@@ -74,6 +96,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     shortened_rows     rows sent without a value, or cut, because they are too large (on_oversize key_only, truncate)
     resent_rows        rows sent once more, because a worker died with them; each counts once in `rows`, and some may be
                        in the topic twice
+    resumed_rows       rows passed over, because an earlier run of the job had delivered them
     restarts           workers that were replaced
     null_keys          rows sent without a key, because their key column was null
     startup_seconds    from the call to the first batch taken: sources checked, workers up, topic known
@@ -83,6 +106,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unknown_offsets    messages acknowledged without an offset (always with acks=0)
     peak_memory_bytes  highest sum of PSS over the caller and all workers
     topic, workers     where to, where no column says, and by how many processes (0: inside the calling one)
+    delivery           at_least_once, or exactly_once: readers that read committed see each row once
+    job                one JobReport where the job has a name, else None
     """
 
     topic: str = ""
@@ -97,6 +122,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     oversize_rows: int = 0
     shortened_rows: int = 0
     resent_rows: int = 0
+    resumed_rows: int = 0
     restarts: int = 0
     null_keys: int = 0
     startup_seconds: float = 0.0
@@ -105,6 +131,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[ErrorReport, ...] = ()
     unknown_offsets: int = 0
     peak_memory_bytes: int = 0
+    delivery: Delivery = "at_least_once"
+    job: JobReport | None = None
 
     @property
     def rows_per_second(self) -> float:
@@ -180,7 +208,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.peak_memory_bytes:
             lines.append(f"peak memory {human_bytes(self.peak_memory_bytes)} over all processes")
+        if self.job is not None:
+            lines += _job_remarks(self.job)
+        if self.delivery == "exactly_once":
+            lines.append("exactly once, for consumers that read committed")
         told = (
+            (self.resumed_rows, "passed over: {} that an earlier run delivered"),
             (self.failed_rows, "NOT acknowledged: {}"),
             (self.unknown_rows, "UNKNOWN: {} may or may not be in the topic"),
             (self.skipped_rows, "skipped: {} of weight 0 or merged away"),
@@ -210,6 +243,9 @@ def receipt(
     startup_seconds: float,
     seconds: float,
     peak_memory_bytes: int,
+    resumed_rows: int = 0,
+    delivery: Delivery = "at_least_once",
+    job: JobReport | None = None,
 ) -> Report:
     """Return the receipt of what a ledger has counted; the rest is as in Report."""
     return Report(
@@ -225,6 +261,7 @@ def receipt(
         oversize_rows=ledger.oversize,
         shortened_rows=ledger.shortened,
         resent_rows=ledger.resent,
+        resumed_rows=resumed_rows,
         restarts=restarts,
         null_keys=ledger.null_keys,
         startup_seconds=round(startup_seconds, 6),
@@ -247,6 +284,8 @@ def receipt(
         ),
         unknown_offsets=ledger.unknown_offsets,
         peak_memory_bytes=peak_memory_bytes,
+        delivery=delivery,
+        job=job,
     )
 
 
@@ -259,6 +298,18 @@ def human_bytes(count: float) -> str:
         if count < 999.95:  # noqa: PLR2004 - what would print as 1000.0
             return f"{count:.1f} {unit}"
     return f"{count / 1000:,.1f} TB"
+
+
+def _job_remarks(job: JobReport) -> list[str]:
+    facts = [f"resumed at row {job.resumed_from:,}"] if job.resumed_from else []
+    facts.append(f"{job.total_rows:,} {_rows(job.total_rows)} in all")
+    if job.finished:
+        facts.append("finished")
+    lines = [f"job {_cut(job.name, _NAME_WIDTH)}: {', '.join(facts)}"]
+    if job.possible_repeats:
+        messages = "1 message" if job.possible_repeats == 1 else f"{job.possible_repeats:,} messages"
+        lines.append(f"SENT AGAIN, perhaps: {messages} that an earlier run did not record")
+    return lines
 
 
 def _rows(count: int) -> str:

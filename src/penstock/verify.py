@@ -16,23 +16,21 @@ from __future__ import annotations
 import contextlib
 import time
 from array import array
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from penstock import _core
 from penstock.cluster import Cluster
-from penstock.config.kafka.options import property_table
 from penstock.errors import ConfigError, ConnectError, SourceError
+from penstock.reader import Reader
 from penstock.report import PartitionReport  # noqa: TC001 - msgspec reads the annotation
 from penstock.tokens import open_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from penstock.config import Config
+    from penstock.reader import Place
     from penstock.runs import Run
-    from penstock.tokens import Tokens
 
 __all__ = ["PartitionFinding", "Receipt", "Verdict", "Verification", "read_receipt", "verify"]
 
@@ -41,10 +39,6 @@ _WORSE: Final[tuple[Verdict, ...]] = ("agrees", "cannot tell", "differs")
 
 # What a job that is not transactional wrote; a transactional one's is read with read_committed.
 _ISOLATION: Final = "read_uncommitted"
-# (topic and partition, offset, key, value)
-_Read = tuple[tuple[str, int], int, "bytes | None", "bytes | None"]
-_BATCH: Final = 10_000
-_STEP_SECS: Final = 0.1  # how long a batch may take to fill
 _ALL: Final = 2**64
 
 
@@ -123,9 +117,9 @@ def verify(receipt: Receipt, config: Config, *, whole: bool = False) -> Verifica
         cluster.connect()  # a refused login is explained here
         policies = {topic: cluster.settings(topic)[0].get("cleanup.policy", "") for topic in topics}
     inside = array("Q")
-    with contextlib.closing(_Reader(config, tokens)) as reader:
-        parts = reader.partitions(receipt, topics, whole=whole)
-        reader.read(parts, inside)
+    with contextlib.closing(Reader(config, tokens, _ISOLATION)) as reader:
+        parts = _partitions(reader, receipt, topics, whole=whole)
+        _read(reader, parts, inside)
         for part in parts:
             if part.short:  # what was deleted while it was read is not missing
                 part.low, _ = reader.ends(part.topic, part.number)
@@ -142,7 +136,7 @@ def verify(receipt: Receipt, config: Config, *, whole: bool = False) -> Verifica
 class _Partition:
     """One partition while it is read: offsets come in ascending order."""
 
-    def __init__(self, place: tuple[str, int], runs: list[Run], ends: tuple[int, int], *, whole: bool) -> None:
+    def __init__(self, place: Place, runs: list[Run], ends: tuple[int, int], *, whole: bool) -> None:
         self.topic, self.number = place
         self.runs = runs
         self.low, self.high = ends
@@ -214,130 +208,51 @@ class _Partition:
         return "differs", missing
 
 
-class _Reader:
-    """An ordinary consumer, and what may go wrong with it as errors of ours."""
-
-    def __init__(self, config: Config, tokens: Tokens | None) -> None:
-        from confluent_kafka import Consumer  # noqa: PLC0415 - 0.15 s that a wrong receipt need not wait for
-
-        def token(_: str) -> tuple[str, float, str, dict[str, str]]:
-            made = tokens.first()  # type: ignore[union-attr] # asked for only where there are some
-            return made.text, made.expires_ms / 1000, made.principal, dict(made.extensions)
-
-        table = property_table()
-        options: dict[str, Any] = {
-            name: value for name, value in config.kafka.items() if name in table and table[name].scope != "P"
-        }
-        options |= {
-            "group.id": "penstock-verify",  # never joined, and nothing is committed for it
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",  # where what was to be read next is deleted meanwhile
-            "isolation.level": _ISOLATION,
-            "log_level": 0,  # what is wrong is an error of ours
-        }
-        self._consumer = Consumer(options if tokens is None else {**options, "oauth_cb": token})
-        self._config = config
-        self._servers = config.kafka["bootstrap.servers"]
-        self._timeout = float(config.initialization_timeout_secs)
-        self._complaint: Any = None
-
-    def close(self) -> None:
-        """End the consumer."""
-        self._consumer.close()
-
-    def partitions(self, receipt: Receipt, topics: list[str], *, whole: bool) -> list[_Partition]:
-        """Return what is to be read; ConnectError for a topic or partition that is not there."""
-        told = {
-            (part.topic, part.partition): sorted(
-                (first, last, count, int(total, 16)) for first, last, count, total in part.runs or ()
-            )
-            for part in receipt.partitions
-        }
-        there: set[tuple[str, int]] = set()
-        for topic in topics:
-            found = self._asked(topic, self._consumer.list_topics, topic)
-            if found.topics[topic].error is not None:
-                raise self._refused(topic, found.topics[topic].error)
-            there |= {(topic, number) for number in found.topics[topic].partitions}
-        for topic, number in sorted(set(told) - there):
-            raise ConnectError(
-                f'topic "{topic}" on {self._servers} has no partition {number}, which the receipt names; give the '
-                "brokers that it was written to"
-            )
-        return [
-            _Partition(place, told.get(place, []), self.ends(*place), whole=whole)
-            for place in sorted(there if whole else told)
-        ]
-
-    def ends(self, topic: str, number: int) -> tuple[int, int]:
-        """Ask for the first offset of a partition, and the one behind its last."""
-        from confluent_kafka import TopicPartition  # noqa: PLC0415 - as above
-
-        low, high = self._asked(topic, self._consumer.get_watermark_offsets, TopicPartition(topic, number))
-        return low, high
-
-    def read(self, parts: list[_Partition], inside: array[int]) -> None:
-        """Read each partition up to the end that it had when we asked; inside: gets the hashes in all runs."""
-        from confluent_kafka import TopicPartition  # noqa: PLC0415 - as above
-
-        left = {(part.topic, part.number): part for part in parts if part.next < part.high}
-        self._consumer.assign([TopicPartition(*place, part.next) for place, part in left.items()])
-        heard = time.monotonic()
-        while left:
-            messages, ended = self._some()
-            hashes = memoryview(_core.message_hashes([(key, value) for _, _, key, value in messages])).cast("Q")
-            for (place, offset, _, _), hashed in zip(messages, hashes, strict=True):
-                part = left.get(place)
-                if part is None:
-                    continue
-                part.take(offset, hashed, inside)
-                if offset + 1 >= part.high:
-                    ended.append(place)
-            for place in ended:
-                if left.pop(place, None) is not None:
-                    self._consumer.incremental_unassign([TopicPartition(*place)])
-            if messages or ended:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > self._timeout:
-                raise self._nothing_came(next(iter(left))[0])
-
-    def _some(self) -> tuple[list[_Read], list[tuple[str, int]]]:
-        """Return the next messages, and the partitions that are at their ends."""
-        from confluent_kafka import KafkaError  # noqa: PLC0415 - as above
-
-        messages, ended = [], []
-        for message in self._consumer.consume(_BATCH, timeout=_STEP_SECS):
-            error = message.error()
-            place = (message.topic(), message.partition())
-            if error is None:
-                messages.append((place, message.offset(), message.key(), message.value()))
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                ended.append(place)
-            elif error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART}:
-                raise self._refused(place[0], error)
-            else:
-                self._complaint = error
-        return messages, ended
-
-    def _asked(self, topic: str, ask: Callable[..., Any], about: object) -> Any:  # noqa: ANN401 - it has no types
-        from confluent_kafka import KafkaException  # noqa: PLC0415 - as above
-
-        try:
-            return ask(about, timeout=self._timeout)
-        except KafkaException as error:
-            raise self._refused(topic, error.args[0]) from None
-
-    def _nothing_came(self, topic: str) -> ConnectError:
-        if self._complaint is not None:
-            return self._refused(topic, self._complaint)
-        return ConnectError(
-            f'topic "{topic}" on {self._servers}: nothing came for {self._timeout:.0f} s; try again later, or give '
-            "more initialization_timeout_secs"
+def _partitions(reader: Reader, receipt: Receipt, topics: list[str], *, whole: bool) -> list[_Partition]:
+    """Return what is to be read; ConnectError for a topic or partition that is not there."""
+    told = {
+        (part.topic, part.partition): sorted(
+            (first, last, count, int(total, 16)) for first, last, count, total in part.runs or ()
         )
-
-    def _refused(self, topic: str, error: Any) -> ConnectError:  # noqa: ANN401 - as above
-        text = self._config.redactor.redact(error.str())
-        return ConnectError(
-            f'topic "{topic}" on {self._servers} cannot be read: {text} ({error.name()})', code=error.name()
+        for part in receipt.partitions
+    }
+    there: set[Place] = set()
+    for topic in topics:
+        numbers = reader.partitions(topic)
+        if numbers is None:
+            raise reader.missing(topic)
+        there |= {(topic, number) for number in numbers}
+    for topic, number in sorted(set(told) - there):
+        raise ConnectError(
+            f'topic "{topic}" on {reader.servers} has no partition {number}, which the receipt names; give the '
+            "brokers that it was written to"
         )
+    return [
+        _Partition(place, told.get(place, []), reader.ends(*place), whole=whole)
+        for place in sorted(there if whole else told)
+    ]
+
+
+def _read(reader: Reader, parts: list[_Partition], inside: array[int]) -> None:
+    """Read each partition up to the end that it had when we asked; inside: gets the hashes in all runs."""
+    left = {(part.topic, part.number): part for part in parts if part.next < part.high}
+    reader.begin({place: part.next for place, part in left.items()})
+    heard = time.monotonic()
+    while left:
+        messages, ended = reader.some()
+        hashes = memoryview(_core.message_hashes([(one.key, one.value) for one in messages])).cast("Q")
+        done = list(ended)
+        for one, hashed in zip(messages, hashes, strict=True):
+            part = left.get(one.place)
+            if part is None:
+                continue
+            part.take(one.offset, hashed, inside)
+            if one.offset + 1 >= part.high:
+                done.append(one.place)
+        for place in done:
+            if left.pop(place, None) is not None:
+                reader.leave(place)
+        if messages or ended:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > reader.timeout_secs:
+            raise reader.nothing_came(next(iter(left))[0])

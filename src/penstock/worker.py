@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import mmap
 import os
 import select
 import signal
 import socket
 import sys
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from penstock import _core, control
 from penstock.layout import ColumnarLayout, Layout, make_packer
-from penstock.produce import connect, make_producer, set_token
+from penstock.produce import begin_transactions, connect, make_producer, set_token
 from penstock.vitals import BEAT_AT, show_encoding
 
 if TYPE_CHECKING:
@@ -43,6 +46,10 @@ _LINES_PER_PACKET = 64
 _LEFT_OUT_PER_PACKET = 64
 _COLUMN_SHOWN, _TEXT_SHOWN = 100, 500
 _IDLE_SECS = 1.0
+_COMMIT_STEP_MS = 500  # with workers=0 also how late Ctrl-C is served
+_ABORT_MS = 3000  # less than a worker may take to end
+_TRANSACTION_MS = 60_000  # librdkafka's default of transaction.timeout.ms
+_OVERDUE = 0.8  # of it: after as much a transaction may have been ended
 _WARNING = 4  # syslog's
 
 
@@ -58,38 +65,59 @@ class Work:
         self._arena = arena
         self._packers: dict[int, _core.Packer] = {}
         self._batch_encoders: dict[int, BatchEncoder] = {}
-        self._producer: _core.Producer | None = None
+        self._producers: dict[int, _core.Producer] = {}  # by lane
+        self._transactions: dict[int, float] = {}  # lanes that have one open, and since when
+        self._recording: deque[control.Commit] = deque()  # without transactions: records that are on their way
+        self._said: list[control.FromWorker] = []
         self._check_signals = check_signals
         self._failing = False
         self.dropped = 0  # lines of the log that nobody has read
 
     def begin(self, made: Callable[[], None] | None = None) -> Iterator[control.FromWorker]:
-        """Create the producer and connect it; `made` is called in between.
+        """Create the producers and connect them; `made` is called in between.
 
         What was logged comes first, then Ready or Refused.
         """
-        producer = make_producer(self._start, check_signals=self._check_signals)
-        if isinstance(producer, control.Refused):
-            yield producer
-            return
-        self._producer = producer
+        for lane in self._start.lanes:
+            producer = make_producer(self._start, lane, check_signals=self._check_signals)
+            if isinstance(producer, control.Refused):
+                yield producer
+                return
+            self._producers[lane] = producer
         if made is not None:
             made()
-        answer = connect(producer, self._start)
+        answer: control.Ready | control.Refused = control.Ready(0)
+        for lane, producer in self._producers.items():
+            answer = self._connect(lane, producer)
+            if isinstance(answer, control.Refused):
+                break
         yield from self._log()
         yield answer
 
+    def _connect(self, lane: int, producer: _core.Producer) -> control.Ready | control.Refused:
+        answer = connect(producer, self._start)
+        if isinstance(answer, control.Refused) or not self._start.job:
+            return answer
+        return begin_transactions(producer, self._start.job, lane, self._start.initialization_timeout_secs) or answer
+
     @property
-    def producer(self) -> _core.Producer:
-        """The producer, once begin() made one."""
-        if self._producer is None:
-            raise RuntimeError("begin() has not made a producer")
-        return self._producer
+    def event_fds(self) -> list[int]:
+        """Each becomes readable when there may be results; read 8 bytes from it, then ask for them."""
+        return [producer.event_fd for producer in self._producers.values()]
+
+    @property
+    def outstanding(self) -> int:
+        """Messages without a report."""
+        return sum(producer.outstanding for producer in self._producers.values())
+
+    def busy(self, lane: int) -> bool:
+        """Tell whether a chunk for this lane may have to wait for the broker."""
+        return self._producers[lane].busy
 
     def renew(self, token: control.Token) -> list[control.Log]:
         """Log in with this token from now on, in any thread; returns what there is to say where it is refused."""
-        refused = None if self._producer is None else set_token(self._producer, token)
-        return [] if refused is None else [control.Log([(_WARNING, "TOKEN", refused)])]
+        refused = [set_token(producer, token) for producer in list(self._producers.values())]
+        return [control.Log([(_WARNING, "TOKEN", why)]) for why in refused if why is not None]
 
     def take(self, message: control.ToWorker) -> None:
         """Do what the message says; returns when the last message of a chunk is in librdkafka's queue."""
@@ -102,21 +130,84 @@ class Work:
                 self._batch_encoders[message.layout] = BatchEncoder(layout, layout.format)
             else:
                 self._packers[message.layout] = make_packer(layout)
-        elif isinstance(message, control.Deal) and message.layout in self._batch_encoders:
-            made = self._batch_encoders[message.layout].messages(self._arena, message.place)
-            self.producer.produce_messages(message.chunk, self._arena, message.place, made)
         elif isinstance(message, control.Deal):
-            self.producer.produce(message.chunk, self._packers[message.layout], self._arena, message.place)
+            producer = self._opened(message.lane)
+            if message.layout in self._batch_encoders:
+                made = self._batch_encoders[message.layout].messages(self._arena, message.place)
+                producer.produce_messages(message.chunk, self._arena, message.place, made)
+            else:
+                producer.produce(message.chunk, self._packers[message.layout], self._arena, message.place)
+        elif isinstance(message, control.Commit):
+            self._commit(message)
+
+    def _opened(self, lane: int) -> _core.Producer:
+        """Return a lane's producer, in a transaction where it has such."""
+        producer = self._producers[lane]
+        if self._start.job and lane not in self._transactions:
+            producer.begin_transaction()  # where that fails, so does what is sent
+            self._transactions[lane] = time.monotonic()
+        return producer
+
+    def _commit(self, message: control.Commit) -> None:
+        """Record and, with transactions, commit; the answer is among the next results."""
+        producer = self._opened(message.lane)
+        code = producer.record(message.topic, message.key, message.value)
+        if code == 0 and not self._start.job:
+            self._recording.append(message)
+            return
+        error = (code, _core.error_text(code), False, False) if code else None
+        while code == 0:
+            error = producer.commit_transaction(_COMMIT_STEP_MS)
+            if error is None:
+                del self._transactions[message.lane]
+                producer.recorded()
+            if error is None or not error[2] or self._overdue(message.lane):
+                break
+        if error is None:
+            self._said.append(control.Committed(message.lane, message.epoch))
+        elif producer.fatal() is None:  # that is told by itself
+            name = _core.error_name(error[0])
+            self._said.append(control.Committed(message.lane, message.epoch, name, error[1]))
+
+    def _overdue(self, lane: int) -> bool:
+        """Tell whether a lane's transaction has lasted so long that its broker may have ended it."""
+        limit_ms = int(dict(self._start.configuration).get("transaction.timeout.ms", _TRANSACTION_MS))
+        return time.monotonic() - self._transactions.get(lane, math.inf) > _OVERDUE * limit_ms / 1000
 
     def results(self, timeout_ms: int) -> Iterator[control.FromWorker]:
         """Serve delivery reports for up to timeout_ms, then tell what there is to tell.
 
         What fails because the producer cannot go on is not told, but that it cannot: the next one sends it again.
         """
-        found = self.producer.poll(timeout_ms)
-        fatal = self.producer.fatal()
+        if timeout_ms and len(self._producers) > 1:
+            self._wait(timeout_ms)
+            timeout_ms = 0
+        for lane, producer in self._producers.items():
+            found = producer.poll(timeout_ms)
+            fatal = producer.fatal()
+            yield from self._chunks(found, failing=fatal is not None)
+            if fatal is not None and not self._failing:
+                self._failing = True
+                yield self._fails(lane, *fatal)
+        yield from self._log()
+        said, self._said = self._said, []
+        yield from said
+        while self._recording and (code := self._producers[self._recording[0].lane].recorded()) is not None:
+            done = self._recording.popleft()
+            why = (_core.error_name(code), _core.error_text(code)) if code else ("", "")
+            yield control.Committed(done.lane, done.epoch, *why)
+
+    def _wait(self, timeout_ms: int) -> None:
+        """Wait until one of several producers has something to tell."""
+        poll = select.poll()
+        for fd in self.event_fds:
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(timeout_ms):
+            os.read(fd, 8)
+
+    def _chunks(self, found: list[_core.ChunkResult], *, failing: bool) -> Iterator[control.FromWorker]:
         for chunk, partitions, errors, unknown_rows, null_keys, failure, left_out, shortened in found:
-            if fatal is not None and errors:
+            if failing and errors:
                 continue
             shown = [
                 (row, rows, at[:_COLUMN_SHOWN], why[:_TEXT_SHOWN], large) for row, rows, at, why, large in left_out
@@ -127,22 +218,37 @@ class Work:
             for part in parts:
                 yield control.PartialAck(chunk, part)
             yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure, shortened)
-        yield from self._log()
-        if fatal is not None and not self._failing:
-            self._failing = True
-            yield control.Failing(_core.error_name(fatal[0]), fatal[1])
+
+    def _fails(self, lane: int, code: int, text: str) -> control.Failing:
+        """Say why a producer cannot go on.
+
+        A broker that has ended a transaction which lasted too long says the same as to one that was fenced.
+        """
+        if self._overdue(lane):
+            return control.Failing(
+                "_TIMED_OUT",
+                f"a transaction was ended by its broker: it lasted longer than transaction.timeout.ms: {text}",
+            )
+        return control.Failing(_core.error_name(code), text)
 
     def _log(self) -> Iterator[control.Log]:
-        lines = self.producer.log()
+        lines = [line for producer in self._producers.values() for line in producer.log()]
         for first in range(0, max(len(lines), min(self.dropped, 1)), _LINES_PER_PACKET):
             dropped, self.dropped = self.dropped, 0
             yield control.Log(lines[first : first + _LINES_PER_PACKET], dropped)
 
+    def abandon(self) -> None:
+        """Give up the transactions that are open, so that nobody who reads committed has to wait for them."""
+        for lane in self._transactions:
+            self._producers[lane].abort_transaction(_ABORT_MS)
+        self._transactions.clear()
+
     def close(self) -> None:
-        """Let the producer go; what it still had is given up."""
-        if self._producer is not None:
-            self._producer.close()
-            self._producer = None
+        """Let the producers go; what they still had is given up."""
+        self.abandon()
+        for producer in self._producers.values():
+            producer.close()
+        self._producers.clear()
 
 
 def _packets(partitions: list[control.PartitionAck]) -> list[list[control.PartitionAck]]:
@@ -228,15 +334,15 @@ def _take_tokens(work: Work, tokens_fd: int, channel: socket.socket) -> None:
 
 
 def _serve(work: Work, channel: socket.socket, memory: mmap.mmap, vitals: int) -> None:
-    events = work.producer.event_fd
+    events = work.event_fds
     poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    poll.register(events, select.POLLIN)
+    for fd in (channel.fileno(), *events):
+        poll.register(fd, select.POLLIN)
     stopping = False
-    while not (stopping and work.producer.outstanding == 0):
+    while not (stopping and work.outstanding == 0):
         ready = {fd for fd, _ in poll.poll(_IDLE_SECS * 1000)}
-        if events in ready:
-            os.read(events, 8)
+        for fd in ready.intersection(events):
+            os.read(fd, 8)
         # Reports before the next chunk: what they free may be what the coordinator waits for.
         _send_results(work, channel)
         if channel.fileno() in ready:
@@ -244,7 +350,9 @@ def _serve(work: Work, channel: socket.socket, memory: mmap.mmap, vitals: int) -
             if not packet:
                 return
             message = control.decode_to_worker(packet)
-            stopping = stopping or isinstance(message, control.Stop)
+            if isinstance(message, control.Stop):
+                stopping = True
+                work.abandon()
             if isinstance(message, control.Deal):
                 show_encoding(memory, vitals, message.chunk)
             work.take(message)

@@ -15,6 +15,7 @@ import itertools
 import logging
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,7 +27,15 @@ from penstock.consolidate import Consolidation, Rows, paired
 from penstock.coordinator import Coordinator
 from penstock.deadletters import open_rows
 from penstock.encode import Planner
-from penstock.errors import DeliveryError, EncodeError, InternalError, PenstockError, SourceError, WriterClosed
+from penstock.errors import (
+    ConfigError,
+    DeliveryError,
+    EncodeError,
+    InternalError,
+    PenstockError,
+    SourceError,
+    WriterClosed,
+)
 from penstock.formats import check_format
 from penstock.registry import open_registry
 from penstock.source.batch import ROWS_PER_PIECE, check_same_columns
@@ -96,7 +105,18 @@ class Writer:
         self._coordinator = Coordinator(config)
         self._config = config = self._coordinator.config
         self._open = True
-        self._planner = Planner(config, self._coordinator.partitions, max(self._coordinator.workers, 1), registry)
+        job = self._coordinator.job
+        self._planner = Planner(
+            config,
+            self._coordinator.partitions,
+            self._coordinator.lanes,
+            registry,
+            stream_id=None if job is None else job.stream_id,
+        )
+        self._source: Source | None = None  # a whole one, which tells its positions
+        self._row = 0 if job is None else job.position_rows  # of a job's source: how many were given so far
+        self._held_from = self._row  # the first that is held, or the next
+        self._held_at: Callable[[], Any] | None = None
         self._blocks = Blocks(self._coordinator)
         self._buffer = Consolidation(config, self._planner) if config.enable_output_buffer else None
         self._is_snapshot = False  # the schema is so far that of a snapshot
@@ -175,20 +195,56 @@ class Writer:
                 self._write_batch(batch, None)
         return True
 
+    def commit(self, position: object) -> None:
+        """Of a job: note that all rows so far lie before this position of your source, and have it recorded with them.
+
+        position  anything that JSON has a form for; position() returns it in the next run
+        Returns   at once: what was written is recorded once it is acknowledged, flush() waits for that
+        Ends      the epoch: with delivery=exactly_once what was written since the last one becomes visible together
+        Raises    ValueError without a job; SourceError when an earlier run came to this position after another number
+                  of rows; and as write does for earlier rows
+        """
+        self._check_open()
+        if self._coordinator.job is None:
+            raise ValueError("commit records the progress of a job; open the writer with job=...")
+        msgspec.json.encode(position)  # TypeError here, not when it is recorded
+        with self._failing():
+            if self._buffer is not None:
+                self._send(self._buffer)
+            self._coordinator.job.mark(position)
+            self._coordinator.end_epoch()
+            self._coordinator.poll(0)
+            self._coordinator.raise_failure()
+
+    def position(self) -> Any:  # noqa: ANN401 - the caller's
+        """Return where a job is to go on: the last position committed by the lane that has least; None: the beginning.
+
+        Write the same rows again from there, with the same commits: what a lane has already, it passes over.
+        """
+        self._check_open()
+        if self._coordinator.job is None:
+            raise ValueError("only a job has a position; open the writer with job=...")
+        return self._coordinator.job.position
+
     def flush(self) -> Report:
         """Wait until the broker has acknowledged every row that was written, and return the receipt.
 
+        Of a job all of it is recorded, and with delivery=exactly_once committed.
         Raises DeliveryError, EncodeError or WorkerDied with exact counts in `report`; the writer is closed then.
         """
+        return self._flush(finished=False)
+
+    def _flush(self, *, finished: bool) -> Report:
         self._check_open()
         try:
             if self._buffer is not None:
                 self._send(self._buffer)
+            self._coordinator.end_epoch(finished=finished)
             while True:
                 self._coordinator.drain(time.monotonic() + _TICK_SECS)
                 self._progress()
                 self._coordinator.raise_failure()
-                if self._coordinator.ledger.idle:
+                if self._coordinator.idle:
                     self._report = self._coordinator.report()
                     return self._report
         except BaseException as error:
@@ -252,6 +308,16 @@ class Writer:
     def _opened(self, data: object) -> Source:
         return open_rows(data, dead_letter=self._config.writer.dead_letter)
 
+    def _write_all(self, source: Source) -> Report:
+        """Write all of a source that is there as a whole; of a job from where it stands, to its end."""
+        job = self._coordinator.job
+        if job is not None:
+            self._source = source
+            if job.position is not None:
+                source.start_at(job.position)
+        self._write_source(source, None)
+        return self._flush(finished=True)
+
     def _write_source(self, source: Source, deadline: float | None, *, snapshot: bool = False) -> None:
         batches = source.batches()
         while True:
@@ -271,13 +337,15 @@ class Writer:
     def _failing(self) -> Iterator[None]:
         """End the writer for errors that its rows cannot survive.
 
-        A batch with other columns, a source that cannot be read and a timeout leave it as it is. Anything that is not
+        A batch with other columns, a source that cannot be read and a timeout leave it as it is, but for a job in the
+        middle of a batch that it sends as a whole. Anything that is not
         ours, be it Ctrl-C or an alarm that raises, may have come between any two steps: nobody knows what was sent.
         """
         try:
             yield
         except PenstockError as error:
-            if isinstance(error, (EncodeError, DeliveryError, InternalError)):
+            job = self._coordinator.job
+            if isinstance(error, (EncodeError, DeliveryError, InternalError)) or (job is not None and job.inside):
                 self._abandon(error)
             raise
         except BaseException as error:
@@ -289,22 +357,50 @@ class Writer:
         self._check_columns(batch, snapshot=snapshot)
         plan = self._planner.plan(batch.schema, snapshot=snapshot)
         self._changed = self._changed or not snapshot
+        if self._passes_over(batch):
+            return
         if self._buffer is not None and not snapshot:
+            self._check_lanes(plan)
             self._coordinator.poll(0)
             self._coordinator.raise_failure()  # of rows sent before: these would only be held
             self._hold(self._buffer, plan, batch)
-            if self._buffer.full():
+            if self._buffer.full() or (
+                self._coordinator.job is not None and self._coordinator.job.must_send(self._row)
+            ):
                 self._send(self._buffer)
         elif self._config.index is not None:
             held = Consolidation(self._config, self._planner)
             try:
                 self._hold(held, plan, batch)
             except SourceError:
-                self._send(held)  # what was read before it, as without an index
+                if self._coordinator.job is None:
+                    self._send(held)  # what was read before it, as without an index
                 raise
             self._send(held)
         else:
             self._write_pieces(plan, batch, deadline)
+
+    def _passes_over(self, batch: Batch) -> bool:
+        """Tell whether a job has all of a batch from an earlier run, without decoding it."""
+        job = self._coordinator.job
+        if job is None or batch.rows is None or not job.has(self._row + batch.rows):
+            return False
+        self._coordinator.ledger.take(resumed=batch.rows)
+        self._row = self._held_from = self._row + batch.rows
+        self._coordinator.reached(self._row, self._locate(batch, batch.rows))
+        return True
+
+    def _check_lanes(self, plan: Plan) -> None:
+        """Refuse what would send a change to another lane, depending on when the output buffer is sent."""
+        if self._coordinator.job is not None and self._coordinator.job.lanes > 1 and not plan.affine:
+            raise ConfigError(
+                "enable_output_buffer with delivery=exactly_once needs a key, partition_by, or lanes=1: without, rows "
+                "that are merged in one run and not in the next would change their lanes"
+            )
+
+    def _locate(self, batch: Batch, row: int) -> Callable[[], Any] | None:
+        """Return what tells the position of a row of a batch, where it is the source that knows it."""
+        return None if self._source is None else partial(self._source.position, batch, row)
 
     def _check_columns(self, batch: Batch, *, snapshot: bool) -> None:
         schema = batch.schema
@@ -320,31 +416,56 @@ class Writer:
 
     def _write_pieces(self, plan: Plan, batch: Batch, deadline: float | None) -> None:
         passes: tuple[str, ...] = ("both",)
+        unit: tuple[int, int] | None = None
         if plan.changes.mode == "weight":
             few = list(itertools.islice(batch.pieces(), 2))
             passes = plan.changes.passes(one_piece=len(few) < 2)  # noqa: PLR2004
             del few
+            if self._coordinator.job is not None:  # it is sent out of its order, and so whole or not
+                unit = self._row, self._row + _count(batch)
+        at = 0
         for which in passes:
-            row = batch.first_row
+            at = 0
             for piece in paired(plan, batch.pieces()):
-                self._blocks.write(plan, Rows(piece, batch.origin, row, which), deadline)
-                row += piece.num_rows
+                locate = None if self._source is None else partial(self._source_position, batch, at)
+                rows = Rows(piece, batch.origin, batch.first_row + at, which, None, self._row + at, unit, locate)
+                self._blocks.write(plan, rows, deadline)
+                at += piece.num_rows
                 self._progress()
+        self._row = self._held_from = self._row + at
+        if unit is not None:
+            self._coordinator.reached(self._row, self._locate(batch, at))
+
+    def _source_position(self, batch: Batch, before: int, row: int) -> Any:  # noqa: ANN401 - of JSON's types
+        """Return the position of a row of a piece, so many rows behind the beginning of its batch."""
+        assert self._source is not None  # noqa: S101 - it gave the batch
+        return self._source.position(batch, before + row)
 
     def _hold(self, held: Consolidation, plan: Plan, batch: Batch) -> None:
+        if self._coordinator.job is not None:
+            self._coordinator.job.begin_unit(time.monotonic())
+        at = 0
         for rows in held.add(plan, batch):
             self._coordinator.ledger.hold(rows)
+            at += rows
             self._progress()
+        self._row += at
+        self._held_at = self._locate(batch, at)
 
     def _send(self, held: Consolidation) -> None:
         ledger = self._coordinator.ledger
+        unit = self._held_from, self._row
+        at = self._held_from
         for plan, rows in held.finish():
             before = ledger.taken
             try:
-                self._blocks.write(plan, rows, None)
+                self._blocks.write(plan, rows._replace(at=at, unit=unit), None)
             finally:
                 ledger.hold(before - ledger.taken)  # counted by what became of them from now on
+            at += rows.piece.num_rows
             self._progress()
+        self._held_from = self._row
+        self._coordinator.reached(self._row, self._held_at)
 
     def _send_late(self) -> None:
         if self._buffer is not None and self._buffer.late():
@@ -378,6 +499,11 @@ class Writer:
     def _end(self, *, kill: bool) -> None:
         self._open = False
         self._coordinator.close(kill=kill)
+
+
+def _count(batch: Batch) -> int:
+    """Count the rows of a batch, decoding it where nothing else tells."""
+    return sum(piece.num_rows for piece in batch.pieces()) if batch.rows is None else batch.rows
 
 
 def _attach(error: PenstockError | KeyboardInterrupt, report: Report) -> None:
@@ -465,5 +591,4 @@ def write_source(source: Source, config: Config, on_progress: Callable[[Statisti
     """Write an opened source; on_progress is called from this thread about ten times a second."""
     with Writer(config, source.schema) as writer:
         writer._tick = on_progress  # noqa: SLF001 - ours
-        writer._write_source(source, None)  # noqa: SLF001
-        return writer.flush()
+        return writer._write_all(source)  # noqa: SLF001

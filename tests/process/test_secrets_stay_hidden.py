@@ -139,7 +139,7 @@ def test_a_worker_that_is_killed(
         writer.close()
     error = raised.value
     config = load(connector)
-    start = control.Start(0, "", list(config.kafka.items()), ["orders"], list(config.headers), 1, 1, 1, 1, 1.0)
+    start = control.Start(0, "", list(config.kafka.items()), ["orders"], list(config.headers), 1, 1, 1, 1, 1.0, [0])
     said = [str(error), repr(error), *traceback.format_exception(error), repr(config), repr(start), repr(config.format)]
     said += [pickle.dumps(error).decode("latin-1"), *caplog.messages, *capfd.readouterr(), shown]
     assert not [text for text in said if MARKER in text]

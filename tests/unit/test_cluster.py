@@ -104,7 +104,7 @@ def test_a_topic_that_cannot_be_made(code: int, words: str, monkeypatch: pytest.
     told = Answers(describe_topic=[MISSING], create_topic=[(code, "Unknown topic config name: x")])
     with (
         asking(monkeypatch, told, create_topic={"partitions": 3}) as found,
-        pytest.raises(ConnectError, match="does not exist, and create_topic could not make it: ") as caught,
+        pytest.raises(ConnectError, match="does not exist, and could not be made: ") as caught,
     ):
         found.topic("orders")
     assert words in str(caught.value)

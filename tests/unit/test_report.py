@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from penstock.report import ErrorReport, PartitionReport, Report, human_bytes
+from penstock.report import ErrorReport, JobReport, PartitionReport, Report, human_bytes
 
 RUNS = ((10, 1013, 1004, f"{255:016x}"),)
 FULL = Report(
@@ -25,6 +25,8 @@ FULL = Report(
     errors=(ErrorReport(-192, "_MSG_TIMED_OUT", 12, "Local: Message timed out"),),
     unknown_offsets=4,
     peak_memory_bytes=412_000_000,
+    resumed_rows=70,
+    job=JobReport("nightly", 2, 3_600_000, 600_000, True, 31),
 )
 
 
@@ -34,7 +36,7 @@ def test_json_dict_and_struct_say_the_same():
     assert decoded == FULL.to_dict()
     assert list(decoded) == list(FULL.__struct_fields__)
     for name in FULL.__struct_fields__:
-        if name not in {"partitions", "errors"}:
+        if name not in {"partitions", "errors", "job"}:
             assert decoded[name] == getattr(FULL, name)
     assert decoded["partitions"][1] == {
         "topic": "orders",
@@ -45,6 +47,10 @@ def test_json_dict_and_struct_say_the_same():
         "last_offset": 1013,
         "runs": [[10, 1013, 1004, "00000000000000ff"]],
     }
+    assert decoded["job"] == {
+        "name": "nightly", "lanes": 2, "total_rows": 3_600_000, "resumed_from": 600_000, "finished": True,
+        "possible_repeats": 31,
+    }  # fmt: skip
     assert decoded["errors"] == [
         {"code": -192, "name": "_MSG_TIMED_OUT", "rows": 12, "example": "Local: Message timed out"}
     ]
@@ -54,7 +60,7 @@ def test_json_has_every_promised_member():
     """A script can rely on the members that the documentation promises, also in an empty report."""
     promised = {
         "rows", "messages", "bytes", "failed_rows", "skipped_rows", "startup_seconds", "seconds", "partitions",
-        "errors", "unknown_offsets", "peak_memory_bytes",
+        "errors", "unknown_offsets", "peak_memory_bytes", "delivery", "job",
     }  # fmt: skip
     assert promised <= set(json.loads(Report().to_json()))
     assert "\n" not in FULL.to_json()
@@ -64,7 +70,7 @@ def test_dict_holds_only_plain_types():
     """to_dict returns lists, dicts, numbers, text and None, so that any JSON library can write it."""
 
     def check(value):
-        assert type(value) in {dict, list, int, float, str, type(None)}
+        assert type(value) in {dict, list, int, float, bool, str, type(None)}
         children = value.values() if type(value) is dict else value if type(value) is list else ()
         for child in children:
             check(child)
@@ -91,6 +97,9 @@ def test_text_names_every_count_that_is_not_zero():
         "UNKNOWN: 7 rows",
         "skipped: 5 rows of weight 0 or merged away",
         "null keys: 1 row",
+        "job nightly: resumed at row 600,000, 3,600,000 rows in all, finished",
+        "SENT AGAIN, perhaps: 31 messages that an earlier run did not record",
+        "passed over: 70 rows that an earlier run delivered",
         "acknowledged without an offset: 4 messages",
         "10 to 1013",
         "12 rows: _MSG_TIMED_OUT: Local: Message timed out",
@@ -105,6 +114,19 @@ def test_text_of_a_clean_run_has_no_alarming_words():
     assert "in this process" in text
     for word in ("NOT", "UNKNOWN", "skipped", "null keys", "offset"):
         assert word not in text
+
+
+def test_a_job_in_one_line():
+    """A job from its beginning says no more than its rows, a delivery that is exactly once how it is to be read."""
+    report = Report(topic="t", rows=1, delivery="exactly_once", job=JobReport("j" * 200, 4, 1))
+    assert str(report).splitlines()[2:] == [
+        f"  job {'j' * 23}…: 1 row in all",
+        "  exactly once, for consumers that read committed",
+    ]
+    assert json.loads(report.to_json())["delivery"] == "exactly_once"
+    assert json.loads(Report(topic="t").to_json())["job"] is None
+    for line in str(report).splitlines():
+        assert line.strip() in report._repr_html_()
 
 
 def test_text_fits_eighty_columns_and_one_screen():

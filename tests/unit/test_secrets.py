@@ -193,7 +193,7 @@ def test_messages_of_start_and_token_hide_what_they_carry() -> None:
     secret = {"configuration": [("sasl.password", MARKER)], "headers": [("k", MARKER.encode())]}
     rest = dict.fromkeys(("window_messages", "queue_bytes", "slab_bytes", "arena_bytes"), 1)
     start = control.Start(
-        worker=1, librdkafka="lib", topics=["t"], initialization_timeout_secs=1.0, **secret, **rest,  # type: ignore[arg-type]
+        worker=1, librdkafka="lib", topics=["t"], initialization_timeout_secs=1.0, lanes=[1], **secret, **rest,  # type: ignore[arg-type]
     )  # fmt: skip
     assert repr(start) == "<Start of worker 1 for t>"
     assert MARKER not in repr(control.Token(MARKER, 1, extensions=[("a", MARKER)]))
@@ -323,7 +323,7 @@ class _Chatty:
 
 def test_lines_that_nobody_reads_are_counted() -> None:
     """A coordinator that is late costs lines, never a wait; the next packet says how many."""
-    work = Work(control.Start(0, "", [], ["t"], [], 1, 1, 1, 1, 1.0), 0, check_signals=False)
+    work = Work(control.Start(0, "", [], ["t"], [], 1, 1, 1, 1, 1.0, [0]), 0, check_signals=False)
     work._producer = _Chatty()  # type: ignore[assignment]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:

@@ -537,12 +537,12 @@ def test_the_first_token_is_set_before_connecting(monkeypatch: pytest.MonkeyPatc
     producer = Producer()
     monkeypatch.setattr(produce._core, "load_librdkafka", lambda _: None)
     monkeypatch.setattr(produce._core, "Producer", lambda **_: producer)
-    assert produce.make_producer(START(), check_signals=False) is producer  # type: ignore[comparison-overlap]
+    assert produce.make_producer(START(), 0, check_signals=False) is producer  # type: ignore[comparison-overlap]
     assert producer.tokens == []
-    assert produce.make_producer(START(token=TOKEN), check_signals=False) is producer  # type: ignore[comparison-overlap]
+    assert produce.make_producer(START(token=TOKEN), 0, check_signals=False) is producer  # type: ignore[comparison-overlap]
     assert producer.tokens == [("hunter2", 5, "ada", [("a", "1")])]
     producer.refuse = "expired"
-    refused = produce.make_producer(START(token=TOKEN), check_signals=False)
+    refused = produce.make_producer(START(token=TOKEN), 0, check_signals=False)
     assert refused == control.Refused("token", "_INVALID_ARG", "librdkafka refuses the token to log in with: expired")
 
 

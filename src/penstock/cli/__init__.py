@@ -1,6 +1,7 @@
 """cli: the command line, `penstock` and `python -m penstock`.
 
 commands.py  one function per command, exit codes, signals
+jobs.py      the commands jobs and transactions
 flags.py     argparse over the table of settings
 output.py    what goes to standard output and standard error
 progress.py  the bar, or a line now and then

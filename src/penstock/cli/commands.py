@@ -4,6 +4,8 @@
     penstock preview SOURCE…   the exact messages on stdout, no broker
     penstock check             what write needs before its first row, step by step
     penstock verify RECEIPT    the topic held against a receipt with audit
+    penstock jobs              how far each job has come
+    penstock transactions      what holds back consumers that read committed, and an end to it
     penstock demo              a million rows into a mock cluster, some read back
     penstock config            the table of settings
 
@@ -218,6 +220,23 @@ def _verify(flags: argparse.Namespace) -> None:
     )
 
 
+def _jobs(flags: argparse.Namespace) -> None:
+    from penstock.cli.jobs import list_jobs  # noqa: PLC0415 - as in _write
+
+    _show_log()
+    flag_reader.warn_of_visible_secrets(flags)
+    list_jobs(flags)
+
+
+def _transactions(flags: argparse.Namespace) -> None:
+    from penstock.cli.jobs import abort_transactions, list_transactions  # noqa: PLC0415 - as in _write
+
+    act = {"list": list_transactions, "abort": abort_transactions}[flag_reader.action_of(flags)]
+    _show_log()
+    flag_reader.warn_of_visible_secrets(flags)
+    act(flags)
+
+
 def _read_file(name: str) -> bytes:
     """Return the bytes of a file, or of standard input for -."""
     try:
@@ -296,6 +315,8 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
     "preview": _preview,
     "check": _check,
     "verify": _verify,
+    "jobs": _jobs,
+    "transactions": _transactions,
     "demo": _demo,
     "config": _config,
     "version": _version,

@@ -18,7 +18,16 @@ from penstock.names import did_you_mean, shown
 if TYPE_CHECKING:
     from penstock.config import Setting
 
-__all__ = ["COMMANDS", "parse", "receipt_of", "settings_of", "sources_of", "warn_of_visible_secrets", "whole_number"]
+__all__ = [
+    "COMMANDS",
+    "action_of",
+    "parse",
+    "receipt_of",
+    "settings_of",
+    "sources_of",
+    "warn_of_visible_secrets",
+    "whole_number",
+]
 
 _TOP_HELP: Final = """\
 usage: penstock COMMAND [flags]
@@ -26,12 +35,14 @@ usage: penstock COMMAND [flags]
 Write Arrow data into Kafka: fast, many processes, one receipt.
 
 commands:
-  write     write Parquet, Arrow, CSV or JSON lines into a topic
-  preview   show the exact messages that write would send, without a broker
-  check     go through what write needs first: brokers, login, topic, registry
-  verify    hold a topic against a receipt that was written with audit
-  demo      try it without a Kafka: a million rows into a mock cluster
-  config    list every setting: type, default, meaning
+  write         write Parquet, Arrow, CSV or JSON lines into a topic
+  preview       show the exact messages that write would send, without a broker
+  check         go through what write needs: brokers, login, topic, registry
+  verify        hold a topic against a receipt that was written with audit
+  jobs          list jobs, and how far each has come
+  transactions  list or abort what a dead job has left open
+  demo          try it without a Kafka: a million rows into a mock cluster
+  config        list every setting: type, default, meaning
 
 flags:
   -h, --help   this text; after a command, that command's flags
@@ -70,6 +81,16 @@ sum of the hashes of key and value. RECEIPT is what `penstock write --audit true
 input. Messages outside of the runs are told as repeats of ours, or foreign; they are nobody's mistake. What has been
 deleted, compacted or cut off cannot be told. Takes 8 bytes of memory for each message."""
 
+_JOBS_ABOUT: Final = """\
+List the jobs whose progress is recorded, one in a line: topic, delivery, the rows of the source that are delivered by
+all lanes, when that was recorded last, and at which position of the source the job goes on."""
+
+_TRANSACTIONS_ABOUT: Final = """\
+list: print for each partition of the topic, or of a job's topic, whether an open transaction holds back consumers that
+read committed (the last stable offset is behind the high watermark), and the job's lanes with their transactional ids
+and positions. abort: take over the transactional id of each lane of the job. That aborts what a dead job left open; a
+job that still runs is fenced and ends with an error."""
+
 _DEMO_ABOUT: Final = """\
 Start librdkafka's mock cluster inside this process, write generated order changes to it through all workers, read some
 of them back with an ordinary consumer and print the receipt. Needs no Kafka and leaves nothing behind."""
@@ -81,6 +102,12 @@ _COLUMN_LISTS: Final = frozenset({"key", "partition_by", "header_columns", "topi
 _CONNECTION: Final = frozenset(
     {"bootstrap_servers", "region", "aws_iam", "aws_role_arn", "oauth_cb", "initialization_timeout_secs"}
 )
+# Of commands that do not take all of them.
+_SETTINGS: Final = {
+    "verify": _CONNECTION,
+    "jobs": _CONNECTION | {"progress_topic"},
+    "transactions": _CONNECTION | {"progress_topic", "job", "topic"},
+}
 _METAVARS: Final = {
     "topic": "T",
     "bootstrap_servers": "B",
@@ -104,6 +131,8 @@ _ABOUT: Final = {
     "preview": (_PREVIEW_ABOUT, "SOURCE… [--limit N] [--partitions P] [flags]"),
     "check": (_CHECK_ABOUT, "--topic T [--bootstrap-servers B] [--config FILE] [flags]"),
     "verify": (_VERIFY_ABOUT, "RECEIPT [--whole] [--bootstrap-servers B] [--config FILE] [flags]"),
+    "jobs": (_JOBS_ABOUT, "[--bootstrap-servers B] [--progress-topic T] [--config FILE] [--json]"),
+    "transactions": (_TRANSACTIONS_ABOUT, "list|abort [--job NAME] [--topic T] [--bootstrap-servers B] [flags]"),
     "demo": (_DEMO_ABOUT, "[--rows N] [--workers N] [--json]"),
     "config": (_CONFIG_ABOUT, "[--markdown]"),
 }
@@ -148,6 +177,8 @@ def _parser(name: str) -> _Parser:
             help="read all partitions of the topic from their beginnings, to find every repeat (default: those of the "
             "receipt, from its first offset in each)",
         )
+    if name == "transactions":
+        parser.add_argument("action", metavar="list|abort", nargs="?", help=argparse.SUPPRESS)
     if name == "demo":
         parser.add_argument("--rows", metavar="N", default="1000000", help="how many (default: 1000000)")
         parser.add_argument("--workers", metavar="N", help="processes that encode and send (default: from the cores)")
@@ -162,8 +193,8 @@ def _parser(name: str) -> _Parser:
             metavar="NAME",
             help=f"of all sources, whatever their names end in: {', '.join(_INPUT_FORMATS)}",
         )
-    if name in {"write", "preview", "check", "verify"}:
-        _add_settings(parser, _CONNECTION if name == "verify" else None)
+    if name in {"write", "preview", "check", *_SETTINGS}:
+        _add_settings(parser, _SETTINGS.get(name))
     return parser
 
 
@@ -320,6 +351,17 @@ def receipt_of(flags: argparse.Namespace) -> str:
             "no receipt given; name the file with what `penstock write --audit true --json` printed, or -"
         )
     return str(flags.receipt)
+
+
+def action_of(flags: argparse.Namespace) -> str:
+    """Return what is to be done about transactions: list or abort; ConfigError when it is neither."""
+    action = str(flags.action or "")
+    if action not in {"list", "abort"}:
+        found = f"found {shown(action)}" if action else "nothing given"
+        raise ConfigError(f"transactions: {found}; give list or abort, and --job NAME")
+    if action == "abort" and flags.job is None:
+        raise ConfigError("transactions abort: give the job whose transactions are to end: --job NAME")
+    return action
 
 
 def whole_number(text: str | None, flag: str, *, least: int) -> int | None:

@@ -19,7 +19,7 @@ import msgspec
 from penstock.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Container
     from typing import TextIO
 
     from penstock.check import Finding
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CannotPrint",
     "ReaderLeft",
+    "columns",
     "fill_closed_streams",
     "finding_text",
     "findings_json",
@@ -46,6 +47,8 @@ __all__ = [
 ]
 
 
+_GAP = "  "
+_LEAST_CELL = 8
 _LAYOUT = dict.fromkeys(map(ord, "\t\n\r"))  # control characters that lay a text out
 
 
@@ -192,6 +195,26 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     """Lay out a table in Markdown."""
     lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def columns(rows: list[list[str]], most: int, *, right: Container[int], cut: Collection[int]) -> str:
+    """Lay out a table of at most `most` columns of text, for people.
+
+    right  columns of numbers
+    cut    columns whose cells are shortened, the widest first, where the table is too wide
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) + len(_GAP) * (len(widths) - 1) > most and max(widths[at] for at in cut) > _LEAST_CELL:
+        widths[max(cut, key=lambda at: widths[at])] -= 1
+    return "".join(
+        _GAP.join(_cell(text, widths[at], right=at in right) for at, text in enumerate(row)).rstrip() + "\n"
+        for row in rows
+    )
+
+
+def _cell(text: str, size: int, *, right: bool) -> str:
+    line = text if len(text) <= size else f"{text[: size - 1]}…"
+    return line.rjust(size) if right else line.ljust(size)
 
 
 def indented(text: str) -> str:

@@ -3,6 +3,7 @@
     anything.py  open_source: Arrow objects, iterables of them, paths
     places.py    paths, globs, directories and URLs
     files.py     several files as one source, checked against each other
+    position.py  where in them a row is, and whether they are still what they were
     decode.py    one file: Parquet, Arrow IPC, CSV, JSON lines
     batch.py     batches, pieces of bounded size, and when two schemas are the same
 

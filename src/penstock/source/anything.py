@@ -43,14 +43,21 @@ class Source:
     """Rows to write, opened: the columns are known and nothing has been read. Closes its files when the block is left.
 
     schema  of the first batch; later ones are logically the same (a string may be dictionary-encoded in one of them)
-    rows    how many there are in all, None when that is not known without reading them
+    rows    how many there are in all, None when that is not known without reading them; start_at does not change it
+    files   what positions are made in, None where the rows are not of files
     """
 
     def __init__(
-        self, schema: pa.Schema, rows: int | None, start: Callable[[], Iterator[Batch]], close: Callable[[], None]
+        self,
+        schema: pa.Schema,
+        rows: int | None,
+        start: Callable[[], Iterator[Batch]],
+        close: Callable[[], None],
+        files: Files | None = None,
     ) -> None:
         self.schema = schema
         self.rows = rows
+        self.files = files
         self._start: Callable[[], Iterator[Batch]] | None = start
         self._close = close
         self._closed = False
@@ -62,11 +69,41 @@ class Source:
         Raises    SourceError for what cannot be read, SchemaError for a batch whose columns differ from `schema`; the
                   batches before it stay good. What a caller's own iterator raises comes through unchanged
         """
+        start, self._start = self._unread(), None
+        return start()
+
+    def position(self, batch: Batch, row: int) -> dict[str, Any] | None:
+        """Say where row `row` of a batch of this source is, as JSON, for start_at of a source opened later.
+
+        row      0 to its number of rows, which means behind the batch
+        Returns  None where the source cannot be opened again: it is no files, or has a pipe among them. Otherwise
+                 file (its name in errors), number (which of the files, from 0), row_group (of Parquet) or
+                 record_batch (of an IPC file), row (of the file); size, modified (ns since 1970) and footer (a
+                 hash) of the file, and before, a hash of these of all files before it
+        Raises   SourceError for a file that changed since it was opened: no one could go on in it
+        """
+        return None if self.files is None else self.files.position(batch, row)
+
+    def start_at(self, position: dict[str, Any]) -> None:
+        """Have batches() begin with the row of a position, whose file and all before it must be as they were then.
+
+        Order    row groups, and record batches of an IPC file, are skipped unread; what is before the row in its row
+                 group is decoded, and so is what is before it in a stream, CSV or JSON lines
+        Rows     of the first batch are those from there on, first_row tells which they are; behind the last row of
+                 all, batches() gives nothing. Files may have been added at the end
+        Raises   SourceError naming the file and what changed: missing, another order, size, modification time, content;
+                 or for a source that has no positions. batches() then begins where it would have before
+        """
+        self._unread()
+        if self.files is None:
+            raise SourceError("this source is no files, so it cannot go on from a position; give paths of files")
+        self.files.start_at(position)
+
+    def _unread(self) -> Callable[[], Iterator[Batch]]:
         if self._closed or self._start is None:
             state = "closed" if self._closed else "already being read"
             raise SourceError(f"this source is {state}; open it again to read it again")
-        start, self._start = self._start, None
-        return start()
+        return self._start
 
     def close(self) -> None:
         """Close the files; may be called twice."""
@@ -115,7 +152,7 @@ def _no_format(input_format: str | None, item: object) -> None:
 
 def _files(paths: Iterable[str | os.PathLike[str]], input_format: str | None, *, use_threads: bool) -> Source:
     files = Files(paths, input_format, use_threads=use_threads)
-    return Source(files.schema, files.rows, files.batches, files.close)
+    return Source(files.schema, files.rows, files.batches, files.close, files)
 
 
 def _from_iterable(source: Iterable[object], input_format: str | None, *, use_threads: bool) -> Source:
@@ -206,7 +243,7 @@ def _given(schema: pa.Schema, origin: str, batches: Iterable[pa.RecordBatch]) ->
             ) from error
         if batch is None:
             return
-        yield Batch(schema, origin, first_row, partial(slices, batch), borrowed=True)
+        yield Batch(schema, origin, first_row, partial(slices, batch), borrowed=True, rows=batch.num_rows)
         first_row += batch.num_rows
 
 

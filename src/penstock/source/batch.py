@@ -23,6 +23,7 @@ __all__ = [
     "PIECE_BYTES",
     "ROWS_PER_PIECE",
     "Batch",
+    "Begin",
     "Origins",
     "bytes_of",
     "check_same_columns",
@@ -48,6 +49,14 @@ class Batch:
     origin     what errors name: a file's path as the user gave it, or 'batch', 'batch 3', 'polars.DataFrame'
     first_row  number of the first row within origin, counted from 0
     borrowed   the memory is the caller's, who may change it later
+    rows       how many it has, None where only decoding would tell
+
+    Where it lies in the files of its source, for positions in them; None where it does not:
+
+    file          which of them, counted from 0
+    row_group     its number in a Parquet file
+    record_batch  its number in an IPC file
+    part_row      number in the file of the first row of that record batch: first_row is behind it after Source.start_at
     """
 
     schema: pa.Schema
@@ -55,6 +64,11 @@ class Batch:
     first_row: int
     decode: Callable[[], Iterator[pa.RecordBatch]] = field(repr=False, compare=False)
     borrowed: bool = field(default=False, compare=False)
+    rows: int | None = field(default=None, compare=False)
+    file: int | None = field(default=None, compare=False)
+    row_group: int | None = field(default=None, compare=False)
+    record_batch: int | None = field(default=None, compare=False)
+    part_row: int | None = field(default=None, compare=False)
 
     def pieces(self) -> Iterator[pa.RecordBatch]:
         """Read the rows in order, as RecordBatches of at most 65536 rows and about 32 MiB; a batch of no rows has none.
@@ -64,6 +78,20 @@ class Batch:
         Raises   SourceError for a broken file, naming the rows read before; the pieces already given stay good
         """
         return self.decode()
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Where in a file to begin: batches that end at or before `row` are not given, the one that has it from there on.
+
+    row           number in the file
+    record_batch  of an IPC file, the one that has the row or ends with it
+    part_row      number in the file of that record batch's first row
+    """
+
+    row: int
+    record_batch: int = 0
+    part_row: int = 0
 
 
 class Origins:

@@ -29,7 +29,7 @@ import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from penstock.errors import SourceError
-from penstock.source.batch import Batch, piece_rows, slices
+from penstock.source.batch import Batch, Begin, piece_rows, slices
 from penstock.source.places import Place, first_line
 
 if TYPE_CHECKING:
@@ -50,11 +50,14 @@ _BROKEN = "the file is damaged, or was cut short; write it again or leave it out
 
 @dataclass(frozen=True)
 class Opened:
-    """One file, opened: its columns, its rows where it says so, and how to read it. `close` may be called twice."""
+    """One file, opened: its columns, its rows where it says so, and how to read it. `close` may be called twice.
+
+    batches  from where Begin says, SourceError where the file ends before that; None: all of them
+    """
 
     schema: pa.Schema
     rows: int | None
-    batches: Callable[[], Iterator[Batch]]
+    batches: Callable[[Begin | None], Iterator[Batch]]
     close: Callable[[], None]
 
 
@@ -65,6 +68,23 @@ def _reading(origin: str, what: str, advice: str = _BROKEN, **facts: Any) -> Ite
     except (pa.ArrowException, OSError, ValueError, EOFError) as error:
         why = first_line(error)
         raise SourceError(f"{origin}: {what}: {why}; {advice}", source=origin, **facts) from error
+
+
+def _rest(rows: int, first_row: int, begin: Begin | None) -> int | None:
+    """Say how many rows of a batch come before those to give; None: there are none to give."""
+    if begin is None:
+        return 0
+    before = max(0, begin.row - first_row)
+    return before if before < rows else None
+
+
+def _check_reached(origin: str, rows: int, begin: Begin | None) -> None:
+    if begin is not None and rows < begin.row:
+        raise SourceError(
+            f"{origin}: has {rows} rows, to go on from row {begin.row} it needs as many; give the file as it was",
+            source=origin,
+            row=begin.row,
+        )
 
 
 def open_place(place: Place, text_schema: pa.Schema | None, *, use_threads: bool) -> Opened | None:
@@ -114,11 +134,16 @@ def _parquet(place: Place, *, use_threads: bool) -> Opened:
             file = pq.ParquetFile(handle, metadata=file.metadata, read_dictionary=repetitive, **settings)
         meta, schema = file.metadata, file.schema_arrow
 
-    def batches() -> Iterator[Batch]:
+    def batches(begin: Begin | None) -> Iterator[Batch]:
+        _check_reached(origin, meta.num_rows, begin)
         first_row = 0
         for group in range(meta.num_row_groups):
-            yield Batch(schema, origin, first_row, partial(_row_group, file, group, first_row, origin, use_threads))
-            first_row += meta.row_group(group).num_rows
+            rows: int = meta.row_group(group).num_rows
+            before = _rest(rows, first_row, begin)
+            if before is not None:
+                decode = partial(_row_group, file, group, first_row, before, origin=origin, use_threads=use_threads)
+                yield Batch(schema, origin, first_row + before, decode, rows=rows - before, row_group=group)
+            first_row += rows
 
     return Opened(schema, meta.num_rows, batches, handle.close)
 
@@ -127,9 +152,12 @@ def _row_group(
     file: pq.ParquetFile,
     group: int,
     first_row: int,
+    before: int,
+    *,
     origin: str,
-    use_threads: bool,  # noqa: FBT001 - for partial
+    use_threads: bool,
 ) -> Iterator[pa.RecordBatch]:
+    """Read a row group but for the rows before; they are decoded, since pyarrow cannot begin within a row group."""
     meta = file.metadata.row_group(group)
     rows, read = meta.num_rows, 0
     if rows == 0:
@@ -147,9 +175,9 @@ def _row_group(
                 row_group=group,
                 row=first_row + read,
             )
-        read += batch.num_rows
         # decoding fewer than asked for is allowed; more bytes than the index promised come from long repeated strings
-        yield from slices(batch)
+        yield from slices(batch.slice(min(max(0, before - read), batch.num_rows)))
+        read += batch.num_rows
 
 
 def _repetitive_columns(file: pq.ParquetFile) -> list[str]:
@@ -244,7 +272,9 @@ def _piped_stream(place: Place) -> Opened:
     return Opened(reader.schema, None, partial(_ipc_stream, reader, place.origin), pipe.close)
 
 
-def _ipc_file(reader: pa.RecordBatchFileReader, origin: str, mapped: mmap.mmap | None) -> Iterator[Batch]:
+def _ipc_file(
+    reader: pa.RecordBatchFileReader, origin: str, mapped: mmap.mmap | None, begin: Begin | None
+) -> Iterator[Batch]:
     rows: dict[int, int] = {}
 
     def read(index: int) -> pa.RecordBatch:
@@ -253,33 +283,44 @@ def _ipc_file(reader: pa.RecordBatchFileReader, origin: str, mapped: mmap.mmap |
         rows[index] = batch.num_rows
         return batch
 
-    def pieces(index: int, first_row: int) -> Iterator[pa.RecordBatch]:
-        for piece in _checked(read(index), origin, index, first_row):
+    def pieces(index: int, before: int) -> Iterator[pa.RecordBatch]:
+        for piece in _checked(read(index).slice(before), origin, index):
             yield piece
             if mapped is not None:
                 # counted out of our memory, not out of the page cache: pieces that the caller still has stay readable
                 mapped.madvise(mmap.MADV_DONTNEED)
 
-    first_row = 0
-    for index in range(reader.num_record_batches):
-        yield Batch(reader.schema, origin, first_row, partial(pieces, index, first_row))
-        first_row += rows[index] if index in rows else read(index).num_rows
+    index, part_row = (0, 0) if begin is None else (begin.record_batch, begin.part_row)
+    while index < reader.num_record_batches:
+        # how many rows it has only reading tells, which is left to pieces() but where the rows begin
+        sought = begin is not None and part_row <= begin.row
+        before = _rest(read(index).num_rows, part_row, begin) if sought else 0
+        if before is not None:
+            decode = partial(pieces, index, before)
+            yield Batch(reader.schema, origin, part_row + before, decode, record_batch=index, part_row=part_row)
+        part_row += rows[index] if index in rows else read(index).num_rows
+        index += 1
+    _check_reached(origin, part_row, begin)
 
 
-def _ipc_stream(reader: pa.RecordBatchReader, origin: str) -> Iterator[Batch]:
+def _ipc_stream(reader: pa.RecordBatchReader, origin: str, begin: Begin | None) -> Iterator[Batch]:
     """Read an IPC stream to its end; each RecordBatch is one Batch, held until the next is asked for."""
     first_row, index = 0, 0
     while True:
         with _reading(origin, f"cannot be read after record batch {index}, row {first_row}", row=first_row):
             batch = next(iter(reader), None)
         if batch is None:
+            _check_reached(origin, first_row, begin)
             return
-        yield Batch(reader.schema, origin, first_row, partial(_checked, batch, origin, index, first_row))
+        before = _rest(batch.num_rows, first_row, begin)
+        if before is not None:
+            decode = partial(_checked, batch.slice(before), origin, index)
+            yield Batch(reader.schema, origin, first_row + before, decode, rows=batch.num_rows - before)
         first_row += batch.num_rows
         index += 1
 
 
-def _checked(batch: pa.RecordBatch, origin: str, index: int, first_row: int) -> Iterator[pa.RecordBatch]:
+def _checked(batch: pa.RecordBatch, origin: str, index: int) -> Iterator[pa.RecordBatch]:
     """Cut a RecordBatch from outside into pieces whose offsets and indexes all lie inside their buffers.
 
     Arrow IPC carries them as they are, and the encoder trusts them: a broken file would have it read foreign memory.
@@ -292,7 +333,6 @@ def _checked(batch: pa.RecordBatch, origin: str, index: int, first_row: int) -> 
                 bare = _without_text(column.type)
                 (column if bare == column.type else column.view(bare)).validate(full=True)
         yield piece
-        first_row += piece.num_rows
 
 
 def _without_text(kind: pa.DataType) -> pa.DataType:
@@ -347,14 +387,18 @@ def _text(place: Place, schema: pa.Schema | None, *, use_threads: bool) -> Opene
             raise
     found = reader.schema
 
-    def batches() -> Iterator[Batch]:
+    def batches(begin: Begin | None) -> Iterator[Batch]:
         first_row = 0
         while True:
             with _reading(origin, f"cannot be read after row {first_row}", _TYPED, row=first_row):
                 batch = next(iter(reader), None)
             if batch is None:
+                _check_reached(origin, first_row, begin)
                 return
-            yield Batch(found, origin, first_row, partial(slices, batch))
+            before = _rest(batch.num_rows, first_row, begin)
+            if before is not None:
+                decode = partial(slices, batch.slice(before))
+                yield Batch(found, origin, first_row + before, decode, rows=batch.num_rows - before)
             first_row += batch.num_rows
 
     return Opened(found, None, batches, handle.close)

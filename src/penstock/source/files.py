@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+import dataclasses
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from penstock.errors import SchemaError, SourceError
 from penstock.source.batch import check_same_columns
 from penstock.source.decode import TEXT_KINDS, open_place
-from penstock.source.places import find_places, first_line
+from penstock.source.places import each_place, find_places, first_line
+from penstock.source.position import Positions
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator
 
-    from penstock.source.batch import Batch
+    from penstock.source.batch import Batch, Begin
     from penstock.source.decode import Opened
     from penstock.source.places import Place
 
 __all__ = ["Files"]
-
-_OPENERS = 8  # footers read at once before the first row; object stores answer in tens of milliseconds each
 
 
 class Files:
@@ -42,9 +42,11 @@ class Files:
         self._use_threads = use_threads
         self._pipes: dict[str, Opened] = {}
         self._current: Opened | None = None
+        self._begin: tuple[int, Begin | None] = 0, None  # in which file, and where in it
         self._places = [place for path in paths for place in find_places(path, input_format)]
         if not self._places:
             raise SourceError("no source was given; name at least one file")
+        self._positions = Positions(self._places)
         pipes = [place.origin for place in self._places if place.fs is None]
         for origin in pipes:
             if pipes.count(origin) > 1:
@@ -57,7 +59,8 @@ class Files:
 
     def batches(self) -> Iterator[Batch]:
         """Read the files in order."""
-        for place in self._places:
+        first, begin = self._begin
+        for number, place in enumerate(self._places[first:], first):
             key = (place.given, place.path)
             if self._found[key] is None:
                 continue  # a text file without a row has no columns either
@@ -66,10 +69,19 @@ class Files:
                 raise SourceError(f"{place.origin}: the file changed while it was read: it is empty now")
             # The file before is not closed here but with its last Batch: whoever keeps a Batch may still read it.
             self._current = opened
-            yield from opened.batches()
+            batches = opened.batches(begin if number == first else None)
+            yield from map(partial(dataclasses.replace, file=number), batches)
             if place.fs is None:  # its batches are in memory, and Python warns of a file left open
                 opened.close()
         self._current = None
+
+    def position(self, batch: Batch, row: int) -> dict[str, Any] | None:
+        """Return the position of a row, as Source.position."""
+        return self._positions.make(batch, row)
+
+    def start_at(self, position: dict[str, Any]) -> None:
+        """Have batches begin there, as Source.start_at."""
+        self._begin = self._positions.find(position)
 
     def close(self) -> None:
         """Close what is open; pieces already given stay good."""
@@ -83,11 +95,7 @@ class Files:
         """Open every file once, each of those named twice only once, and compare them with the first."""
         unique = {(place.given, place.path): place for place in self._places}
         self._text: pa.Schema | None = None
-        if all(place.local or place.fs is None for place in unique.values()):
-            found = [self._look(place) for place in unique.values()]
-        else:
-            with ThreadPoolExecutor(_OPENERS) as openers:
-                found = list(openers.map(self._look, unique.values()))
+        found = each_place(self._look, list(unique.values()))
         self._found = dict(zip(unique, found, strict=True))
         self._agree_on_text([(place, look[0]) for place, look in zip(unique.values(), found, strict=True) if look])
         first: tuple[str, pa.Schema] | None = None

@@ -1,0 +1,174 @@
+"""commits: what a named job adds to a coordinator: where it begins, what waits for its commit, what is recorded when.
+
+    chunks, answers ──▶ Lanes (which epoch, what is complete) ──▶ control.Commit with the record that Job makes
+    a worker that died ──▶ the progress topic is read again: was its last transaction committed, or not?
+
+The coordinator sends and hears; here it is decided what. Of I/O there is only reading the progress topic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.control import Commit
+from penstock.errors import Fenced
+from penstock.job import Job, count_lanes
+from penstock.lanes import Lanes
+from penstock.progress import ProgressReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
+
+    from penstock.config import Config
+    from penstock.control import Ack, PartialAck, PartitionAck
+    from penstock.progress import Progress
+    from penstock.tokens import Tokens
+
+__all__ = ["Commits"]
+
+
+class Commits:
+    """One job's commits in one run.
+
+    exactly_once  an epoch is a transaction: what is in it waits for it, and counts when it is committed
+    job           where it stands, once begin() was called
+    """
+
+    def __init__(self, config: Config, tokens: Tokens | None) -> None:
+        """Open the reader of the progress topic, which must be there."""
+        self._config = config
+        self._name = config.writer.job or ""
+        self._topic = config.writer.progress_topic
+        self.exactly_once = config.writer.delivery == "exactly_once"
+        self._reader = ProgressReader(config, tokens)
+        self._records: dict[int, Progress] = {}  # of lanes that were told, until they have answered
+
+    def close(self) -> None:
+        """End the reader."""
+        self._reader.close()
+
+    def find(self) -> Mapping[int, Progress]:
+        """Read how far the job has come: by lane, nothing where it is new or is to start over."""
+        return {} if self._config.writer.restart else self._reader.read(self._name).get(self._name, {})
+
+    def count_lanes(self, partitions: int, found: Mapping[int, Progress]) -> int:
+        """Return how many transactional producers the job has."""
+        return count_lanes(self._config, partitions, found)
+
+    def begin(self, partitions: int, lanes: int, arena_bytes: int, found: Mapping[int, Progress]) -> None:
+        """Begin where `found` says; ConfigError where the job began otherwise. Its lanes must be fenced by now."""
+        kept = lanes if self.exactly_once else 1
+        self.job = Job(self._config, partitions, kept, arena_bytes, found)
+        self._lanes = Lanes(kept, gated=self.exactly_once, first=self.job.first_epoch)
+        if not self.exactly_once:
+            self.job.count_repeats(self._reader.high_watermarks(self._config.topic))
+        self.end_epoch()  # of a new job: what it began with
+
+    # --- chunks ---
+
+    def enter(self, chunk: int, lane: int, now: float) -> None:
+        """Enter a chunk that is to be sent."""
+        self._lanes.enter(chunk, lane if self.exactly_once else 0)
+        self.job.begin_unit(now)
+
+    def may_go(self, chunk: int) -> bool:
+        """Tell whether the chunk's lane is in its epoch: before, it must not be sent."""
+        return self._lanes.may_go(chunk)
+
+    def part(self, ack: PartialAck) -> None:
+        """Note a part of an answer."""
+        self._note(ack.chunk, ack.partitions)
+
+    def answer(self, ack: Ack) -> bool:
+        """Note a chunk's answer; True: it counts now, False: it is kept until its epoch is committed."""
+        self._note(ack.chunk, ack.partitions)
+        return self._lanes.answer(ack)
+
+    def _note(self, chunk: int, partitions: list[PartitionAck]) -> None:
+        if not self.exactly_once:
+            self.job.acknowledged(self._lanes.epoch_of(chunk), partitions)
+
+    # --- epochs ---
+
+    def reached(self, rows: int, locate: Callable[[], Any] | None, now: float) -> None:
+        """Note that a unit has ended, as Job.reached does, and end the epoch if it is time for that."""
+        self.job.reached(rows, locate)
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """End the open epoch if it is time for that."""
+        if self.job.due(now):
+            self.end_epoch()
+
+    def end_epoch(self, *, finished: bool = False) -> None:
+        """End the open epoch, wherever the source stands; nothing happens where there is nothing new to record."""
+        epoch = self.job.epoch(self._lanes.open, finished=finished)
+        if epoch is not None:
+            self._lanes.cut(epoch)
+
+    def make_room(self) -> bool:
+        """See that memory becomes free; False where what takes it is one unit, which cannot be committed in parts."""
+        if self.exactly_once and not self._lanes.waiting and self.job.can_end:
+            self.end_epoch()
+        return not self.exactly_once or self._lanes.waiting
+
+    def due(self, reachable: Callable[[int], bool]) -> Iterator[Commit]:
+        """Give what lanes within reach are to be told, now that all of an epoch is answered; unsent() undoes it."""
+        for lane, epoch in self._lanes.due(reachable):
+            progress = self.job.record(lane, epoch)
+            self._records[lane] = progress
+            yield Commit(lane, epoch.number, self._topic, progress.key(), progress.value())
+
+    def unsent(self, lane: int) -> None:
+        """Note that a lane could not be told."""
+        self._lanes.untell(lane)
+
+    def committed(self, lane: int) -> list[Ack]:
+        """Note that a lane has committed what it was told to; returns what counts now."""
+        _, acks = self._lanes.recorded(lane)
+        self.job.recorded(self._records.pop(lane))
+        return acks
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is left to be recorded."""
+        return not self._lanes.waiting
+
+    @property
+    def telling(self) -> bool:
+        """Some lane has been told to commit and has not answered."""
+        return self._lanes.telling
+
+    def in_doubt(self, lane: int) -> bool:
+        """Tell whether a lane has been told to commit and has not answered."""
+        return self._lanes.told(lane) is not None
+
+    # --- after a death ---
+
+    def undo(self, lane: int) -> None:
+        """Note that the lane's transaction was aborted: all of its epoch is to be sent again."""
+        self._lanes.undo(lane)
+        self._records.pop(lane, None)
+
+    def resolve(self, lanes: Iterable[int]) -> dict[int, list[Ack]]:
+        """Find out which of these lanes, fenced anew, had committed what they were told to; returns what counts now.
+
+        The transactions of the others are aborted, by the fence. Raises Fenced where somebody else has recorded
+        something since: another writer with the same job.
+        """
+        found = self._reader.read(self._name).get(self._name, {})
+        counts: dict[int, list[Ack]] = {}
+        for lane in lanes:
+            progress = found.get(lane)
+            if progress is not None and progress == self._records.get(lane):
+                counts[lane] = self.committed(lane)
+            elif self.job.is_ours(lane, progress):
+                self.undo(lane)
+            else:
+                raise Fenced(
+                    f'job "{self._name}": another writer of the same job has taken over lane {lane}; what this one had '
+                    "not committed is not in the topic, and the other one goes on",
+                    code="_FENCED",
+                )
+        return counts
