@@ -169,7 +169,7 @@ def soak(minutes: float, delivery: str, seed: int) -> int:
             rows,
             batch_rows=500,
             secs=secs,
-            commit="job" in settings,
+            commit_every=2500 if "job" in settings else 0,
             settings=settings,
         )
         job = Job(order, keeper)

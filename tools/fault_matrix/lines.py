@@ -257,7 +257,6 @@ LINES: Final = (
         "kill-caller-again",
         "kill -9 of the caller, job started again",
         kill_caller,
-        deliveries=(EXACTLY_ONCE,),
         ends=("died",),
         again=True,
     ),
@@ -321,5 +320,6 @@ LINES: Final = (
         start_twice,
         deliveries=(EXACTLY_ONCE,),
         ends=("Fenced",),
+        order={"secs": 8.0},
     ),
 )

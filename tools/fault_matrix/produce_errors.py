@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PRODUCE: Final = 0  # api key
-# Codes of the protocol, with whether it calls them retriable.
+# Codes of the protocol, with whether a producer is to try again. Four that the protocol calls retriable are none here,
+# since no broker answers a produce request with them and librdkafka takes them for final: NETWORK_EXCEPTION,
+# FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, THROTTLING_QUOTA_EXCEEDED.
 CODES: Final = {
     "UNKNOWN_SERVER_ERROR": (-1, False),
     "CORRUPT_MESSAGE": (2, True),
@@ -24,7 +26,7 @@ CODES: Final = {
     "BROKER_NOT_AVAILABLE": (8, False),
     "REPLICA_NOT_AVAILABLE": (9, True),
     "MESSAGE_TOO_LARGE": (10, False),
-    "NETWORK_EXCEPTION": (13, True),
+    "NETWORK_EXCEPTION": (13, False),
     "INVALID_TOPIC_EXCEPTION": (17, False),
     "RECORD_LIST_TOO_LARGE": (18, False),
     "NOT_ENOUGH_REPLICAS": (19, True),
@@ -42,11 +44,11 @@ CODES: Final = {
     "TRANSACTIONAL_ID_AUTHORIZATION_FAILED": (53, False),
     "KAFKA_STORAGE_ERROR": (56, True),
     "UNKNOWN_PRODUCER_ID": (59, False),
-    "FENCED_LEADER_EPOCH": (74, True),
-    "UNKNOWN_LEADER_EPOCH": (75, True),
+    "FENCED_LEADER_EPOCH": (74, False),
+    "UNKNOWN_LEADER_EPOCH": (75, False),
     "UNSUPPORTED_COMPRESSION_TYPE": (76, False),
     "INVALID_RECORD": (87, False),
-    "THROTTLING_QUOTA_EXCEEDED": (89, True),
+    "THROTTLING_QUOTA_EXCEEDED": (89, False),
     "PRODUCER_FENCED": (90, False),
 }
 

@@ -62,7 +62,7 @@ class Line:
     deliveries  the modes in which it makes sense
     ends        how the job may end: `delivered`, `died`, or the class of an error; a second one must deliver
     when        in the midst of writing, or while the writer opens
-    again       the job is started once more after its end
+    again       the job has a name in both modes, and is started once more after its end
     gone        the topic is: nothing is read
     order       fields of Order, settings of the writer, the environment of its process
     world       the cluster of three brokers, or the mock
@@ -151,7 +151,7 @@ class Round:
     def order(self) -> Order:
         """Return what the job is to write."""
         settings: dict[str, Any] = {**self.line.settings, "delivery": self.delivery}
-        if self.delivery == EXACTLY_ONCE:
+        if self.delivery == EXACTLY_ONCE or self.line.again:
             settings |= {"job": self.name, "epoch_secs": 0.2}
         order = Order(
             self.topic,
@@ -160,7 +160,7 @@ class Round:
             batch_rows=1000,
             secs=3.0,
             flush_every=10_000,
-            commit="job" in settings,
+            commit_every=5000 if "job" in settings else 0,
             settings=settings,
         )
         return replace(order, **self.line.order)
@@ -209,9 +209,9 @@ class Round:
         if verdict.repeats and self.delivery == EXACTLY_ONCE:
             wrong.append(f"{verdict.repeats} rows are there more than once")
         counted = sum(report.get(name, 0) for name in ("rows", "failed_rows", "unknown_rows"))
-        if report and not last.order.commit and counted < last.taken:
+        if report and not last.order.commit_every and counted < last.taken:
             wrong.append(f"{last.taken} rows were taken, {counted} are accounted for")
-        if report and not last.order.commit and verdict.repeats > report["resent_rows"] + report["unknown_rows"]:
+        if report and not last.order.commit_every and verdict.repeats > report["resent_rows"] + report["unknown_rows"]:
             wrong.append(f"{verdict.repeats} rows are there more than once, {report['resent_rows']} were sent again")
         return Outcome(
             seed=self.seed,
@@ -219,7 +219,7 @@ class Round:
             missing=verdict.missing,
             repeats=verdict.repeats,
             disordered=verdict.disordered,
-            recovered=last.recovered_after(struck),
+            recovered=last.recovered_after(struck) if ends[-1]["end"] == "delivered" else None,
             wrong=wrong,
             message=ends[0].get("message", ""),
             code=ends[0].get("code"),

@@ -34,7 +34,7 @@ class Order:
     secs         over how long the rows are spread
     flush_every  rows after which the writer waits for all acknowledgements; 0: only at the end
     rest_secs    how long it does nothing then
-    commit       the position is given to the writer after each batch, and asked from it at the start
+    commit_every rows after which a job is given its position, which it is asked for at the start; 0: it is no job
     """
 
     topic: str
@@ -44,7 +44,7 @@ class Order:
     secs: float
     flush_every: int = 0
     rest_secs: float = 0.0
-    commit: bool = False
+    commit_every: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -65,10 +65,10 @@ def watch(writer: Writer, done: threading.Event) -> None:
             say(taken=told[0], acked=told[1])
 
 
-def write(order: Order, writer: Any) -> None:  # noqa: ANN401
+def write(order: Order, writer: Writer) -> None:
     """Write all rows, from where the job stands."""
     first = 0
-    if order.commit:
+    if order.commit_every:
         position = writer.position()
         first = 0 if position is None else int(position)
         say(resumed=first)
@@ -78,7 +78,7 @@ def write(order: Order, writer: Any) -> None:  # noqa: ANN401
         rows = min(order.batch_rows, order.rows - first)
         writer.write(batch(first, rows))
         first += rows
-        if order.commit:
+        if order.commit_every and first % order.commit_every == 0:
             writer.commit(first)
         if order.flush_every and first - flushed >= order.flush_every:
             writer.flush()
