@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fault_matrix.writer import Order
 
 PROGRAM: Final = Path(__file__).with_name("writer.py")
+_TELLING_SECS: Final = 0.02  # from a change in the job until we have heard of it
 _HERE: Final = Path(penstock.__file__).parent.parent
 
 
@@ -173,9 +174,10 @@ class Job:
         return encoding(arena, worker * LINE_BYTES) is None and waits == (stage == "waiting")
 
     def recovered_after(self, since: float) -> float | None:
-        """Return the seconds from a moment until nothing that was taken waited for an acknowledgement; None: never."""
+        """Return the seconds from a fault until rows taken after it, and all before, were acknowledged; None: never."""
+        before = max((taken for when, taken, _ in self.history if when <= since + _TELLING_SECS), default=0)
         for when, taken, acked in self.history:
-            if when > since and acked == taken:
+            if when > since and acked == taken and (taken > before or taken == self.order.rows):
                 return when - since
         return None
 

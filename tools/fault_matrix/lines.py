@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from fault_matrix import clock
 from fault_matrix.cluster import Cluster
 from fault_matrix.round import AT_LEAST_ONCE, EXACTLY_ONCE, PARTITIONS, Line, Missed, Round, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 ALL: Final = (1, 2, 3)
 TOPIC_GONE_SECS: Final = 30
-_FAKETIME: Final = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 
 
 # --- workers ---
@@ -154,37 +154,11 @@ def for_a_while(fault: Callable[[Round, list[int]], None]) -> Callable[[Round], 
 # --- clock and topic ---
 
 
-def faked_time(folder: Path) -> Mapping[str, str]:
-    """Return the environment of a process whose clock is read from a file."""
-    (folder / "clock").write_text("+0")
-    # libfaketime 0.9.10 refuses the system call by which Python sleeps: it mistakes moments of the monotonic clock.
-    (folder / "sitecustomize.py").write_text(
-        "import select, time\ntime.sleep = lambda secs: select.select([], [], [], secs)\n"
-    )
-    found = next(iter(_libfaketime()), None)
-    return {
-        "PYTHONPATH": str(folder),
-        "LD_PRELOAD": str(found),
-        "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # as when a machine's clock is set
-    }
-
-
-def _libfaketime() -> list[Path]:
-    return [path for pattern in _FAKETIME for path in Path("/").glob(pattern[1:])]
-
-
-def no_libfaketime(_: World) -> str:
-    """Say why no clock can be set here."""
-    return "" if _libfaketime() else "libfaketime is not installed (Debian: libfaketime)"
-
-
-def jump(direction: str) -> Callable[[Round], float]:
+def set_clock(direction: int) -> Callable[[Round], float]:
     """Return the strike that sets the clock by up to 50 minutes; beyond an hour brokers refuse timestamps."""
 
     def strike(here: Round) -> float:
-        (here.folder / "clock").write_text(f"{direction}{here.rng.randint(5, 3000)}")
+        clock.jump(here.folder, direction * here.rng.randint(5, 3000))
         return time.monotonic()
 
     return strike
@@ -294,16 +268,16 @@ LINES: Final = (
     Line(
         "clock-forwards",
         "the writer's clock set forwards, up to 50 min",
-        jump("+"),
-        environment=faked_time,
-        why_not=no_libfaketime,
+        set_clock(1),
+        environment=clock.environment,
+        why_not=lambda _: clock.missing(),
     ),
     Line(
         "clock-backwards",
         "the writer's clock set back, up to 50 min",
-        jump("-"),
-        environment=faked_time,
-        why_not=no_libfaketime,
+        set_clock(-1),
+        environment=clock.environment,
+        why_not=lambda _: clock.missing(),
     ),
     Line(
         "topic-deleted",

@@ -88,7 +88,7 @@ class Line:
 class Outcome:
     """What came of a round.
 
-    recovered   seconds from the fault until nothing that was taken waited for an acknowledgement; None: never
+    recovered   seconds from the fault until rows taken after it, and all before, were acknowledged; None: never
     wrong       what contradicts the promise, one sentence each
     """
 
