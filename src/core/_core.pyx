@@ -21,10 +21,10 @@ from core cimport (
     Array, ArrowArray, ArrowSchema, CChangeReader, CConsolidator, CFieldReader, CFormat, CSource, ChangeColumns, ChangeMode, Chunk, ChunkPlace, ChunkResult, CKeyEncoder, Collector, CPacker,
     CProducer, CSelection, CSelector, DictionaryRef, ErrorCount, Framing, Group, Kept, LogLine, PackOptions, PartitionAck, Partitioner,
     EventPart, EventText, Hole, JsonBinary, JsonFormatOptions, JsonKeyOptions, JsonNonFinite, JsonStamp, JsonStyle,
-    CCutter, LeftOut, Pass, ProducerOptions, RowFailure,
+    CCutter, LeftOut, Pass, ProducerOptions, Refusals, RowFailure,
     SelectOptions, Type, Verdict, add_changes, api, can_hash, collect, copy_block, copy_dictionary, find_flavor, finish_changes,
     import_array, json_refusal, list_dictionaries, load_, loaded, make_json, make_json_key, make_type,
-    measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
+    find_chunk, measure_block, measure_dictionary, open_block, open_chunk, partition_of_, rewrite_json_, same_values, rows_of, select_rows, watch_parent_,
 )
 from core cimport FieldsOptions, MessageFields, Role, make_big_endian_key, make_raw_key, suits_
 from core cimport Broker, CAdmin, Client, ClientError, Options, Outcome, TopicConfig, TopicDescription, TransactionOutcome

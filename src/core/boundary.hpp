@@ -59,17 +59,23 @@ struct ChunkPlace {
   int64_t sequence;
 };
 
-// Pointers for the packer; `block` receives the opened block and must live as long as the chunk.
-inline Chunk open_chunk(const Type& schema, const uint8_t* arena, const ChunkPlace& place, Array& block) {
-  block = open_block(schema, arena, place.block);
+// Pointers to all but the block.
+inline Chunk find_chunk(const uint8_t* arena, const ChunkPlace& place) {
   Chunk chunk;
-  chunk.block = &block;
   chunk.first_row = place.first_row;
   chunk.entries = place.entries < 0 ? nullptr : reinterpret_cast<const uint32_t*>(arena + place.entries);
   chunk.repeats = place.repeats < 0 ? nullptr : reinterpret_cast<const uint64_t*>(arena + place.repeats);
   chunk.groups = reinterpret_cast<const Group*>(arena + place.groups);
   chunk.n_groups = static_cast<size_t>(place.n_groups);
   chunk.sequence = static_cast<uint64_t>(place.sequence);
+  return chunk;
+}
+
+// Pointers for the packer; `block` receives the opened block and must live as long as the chunk.
+inline Chunk open_chunk(const Type& schema, const uint8_t* arena, const ChunkPlace& place, Array& block) {
+  block = open_block(schema, arena, place.block);
+  Chunk chunk = find_chunk(arena, place);
+  chunk.block = &block;
   return chunk;
 }
 

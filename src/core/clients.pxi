@@ -103,8 +103,10 @@ cdef class Producer(_Interruptible):
         except RuntimeError as error:
             raise self.outcome(error) from None
 
-    def produce_messages(self, uint64_t id, uintptr_t arena, place, messages):
+    def produce_messages(self, uint64_t id, uintptr_t arena, place, messages, layout):
         cdef CProducer* producer = self.alive()
+        cdef ChunkPlace p
+        cdef Refusals refusals
         cdef RowFailure failure
         cdef size_t group
         cdef Bytes key
@@ -115,7 +117,11 @@ cdef class Producer(_Interruptible):
         cdef Extras none
         cdef LeftOut left
         self.interruption = None
-        producer.begin_chunk(id, <const Group*> (arena + <int64_t> place[4]), place[5])
+        p.block, p.first_row, p.entries, p.repeats, p.groups, p.n_groups, p.sequence = place
+        refusals.resend = layout.resend
+        refusals.skip_bad = layout.skip_bad
+        refusals.skip_oversize = layout.skip_oversize
+        producer.begin_chunk(id, find_chunk(<const uint8_t*> arena, p), refusals)
         try:
             for message in messages:
                 if len(message) == 5:
@@ -181,6 +187,7 @@ cdef class Producer(_Interruptible):
                 (r.failure.row, r.failure.column.decode(errors="replace"), r.failure.text.decode(errors="replace")) if r.failed else None,
                 left_out_list(r.left_out),
                 r.shortened_rows,
+                (r.refused.first, r.refused.second) if r.refused.first >= 0 else None,
             ))
         return found
 

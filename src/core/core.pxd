@@ -341,6 +341,7 @@ cdef extern from "pack.hpp" namespace "penstock" nogil:
         cbool skip_bad
         cbool skip_oversize
         cbool key_only
+        cbool resend
     cdef cppclass CFieldReader "penstock::FieldReader":
         pass
     struct Chunk:
@@ -458,6 +459,10 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         int64_t last_offset
         int64_t unknown_offsets
         vector[Run] runs
+    struct Refusals:
+        cbool resend
+        cbool skip_bad
+        cbool skip_oversize
     struct ErrorCount:
         int64_t rows
         int64_t messages
@@ -472,6 +477,7 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         RowFailure failure
         vector[LeftOut] left_out
         int64_t shortened_rows
+        pair[int64_t, int64_t] refused
     struct TransactionOutcome:
         int32_t code
         string text
@@ -481,11 +487,12 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         CProducer(const ProducerOptions&, cbool (*)(void*) noexcept nogil, void*) except +
         int32_t partitions(const string&, int, int32_t&)
         void produce(uint64_t, CPacker&, const Chunk&) except +
-        void begin_chunk(uint64_t, const Group*, size_t) except +
+        void begin_chunk(uint64_t, const Chunk&, const Refusals&) except +
         void add_message(size_t, const Bytes&, const Bytes&, const Extras&, uint32_t, cbool) except +
         void end_chunk(const RowFailure*) except +
         void drop_chunk()
         void left_out(const LeftOut&) except +
+        void poll(int)
         vector[unique_ptr[ChunkResult]] take_results()
         int event_fd()
         TransactionOutcome init_transactions(int)
@@ -512,6 +519,7 @@ cdef extern from "boundary.hpp" namespace "penstock" nogil:
         int64_t groups
         int64_t n_groups
         int64_t sequence
+    Chunk find_chunk(const uint8_t*, const ChunkPlace&)
     Chunk open_chunk(const Type&, const uint8_t*, const ChunkPlace&, Array&) except +
     cdef cppclass Kept "penstock::Collector::Kept":
         size_t group

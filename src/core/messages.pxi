@@ -17,6 +17,7 @@ cdef class Packer:
         options.skip_bad = layout.skip_bad
         options.skip_oversize = layout.skip_oversize
         options.key_only = layout.key_only
+        options.resend = layout.resend
         self.schema = schema
         cdef shared_ptr[CCutter] cutter
         if layout.truncate_columns:

@@ -86,7 +86,7 @@ void Packer::begin() {
 }
 
 // A packed message: from start_ to end.
-void Packer::send(const uint8_t* end, size_t group, uint32_t rows, bool open) {
+void Packer::send(const uint8_t* end, size_t group, uint32_t first_entry, uint32_t end_entry, uint32_t rows, bool open) {
   Message m{};
   m.value = start_;
   m.value_size = static_cast<size_t>(end - start_);
@@ -94,6 +94,8 @@ void Packer::send(const uint8_t* end, size_t group, uint32_t rows, bool open) {
   m.group = group;
   m.rows = rows;
   m.open = open;
+  m.entry = first_entry;
+  m.end = end_entry;
   m.slab = slab_;
   sink_->message(m);
   start_ += m.value_size;
@@ -150,6 +152,7 @@ void Packer::pack_group(const Chunk& chunk, size_t group) {
   const size_t prologue = options_.prologue.size();
   int64_t events = 0;
   uint32_t rows = 0;
+  uint32_t from = g.first;  // entry of the first event
   for (uint32_t e = g.first; e < g.first + g.count; ++e) {
     const uint32_t entry = chunk.entry(e);
     Event event = event_of(entry);
@@ -197,21 +200,22 @@ void Packer::pack_group(const Chunk& chunk, size_t group) {
           cut[0] = ']';
           cut[1 + prologue] = '[';
           out_.p += 1 + prologue;
-          send(cut + 1, group, rows, copy != 0);
+          send(cut + 1, group, from, copy != 0 ? e + 1 : e, rows, copy != 0);
         } else {
           if (prologue != 0) std::memmove(cut + prologue, cut, moved);
           out_.p += prologue;
-          send(cut, group, rows, copy != 0);
+          send(cut, group, from, copy != 0 ? e + 1 : e, rows, copy != 0);
         }
         if (prologue != 0) std::memcpy(start_, options_.prologue.data(), prologue);
         events = 0;
         rows = 0;
       }
+      if (events == 0) from = e;
       events += 1;
       if (copy + 1 == copies) rows += rows_of(entry);
       if (events >= options_.records) {
         if (array) *out_.p++ = ']';
-        send(out_.p, group, rows, copy + 1 != copies);
+        send(out_.p, group, from, e + 1, rows, copy + 1 != copies);
         events = 0;
         rows = 0;
       }
@@ -219,7 +223,7 @@ void Packer::pack_group(const Chunk& chunk, size_t group) {
   }
   if (events > 0) {
     if (array) *out_.p++ = ']';
-    send(out_.p, group, rows, false);
+    send(out_.p, group, from, g.first + g.count, rows, false);
   }
 }
 
@@ -240,7 +244,7 @@ void Packer::pack_rows(const Chunk& chunk, size_t group) {
         out_.p = start_;
       };
       try {
-        pack_row(event, group, copy + 1 == copies ? rows_of(entry) : 0, copies == 1);
+        pack_row(event, group, e, copy + 1 == copies ? rows_of(entry) : 0, copies == 1);
       } catch (const EncodeFailure& failure) {
         take_out({event.row, failure.column, failure.what()});
         break;
@@ -253,7 +257,7 @@ void Packer::pack_rows(const Chunk& chunk, size_t group) {
 }
 
 // rows: 0 where another copy of the row follows; alone: there is one copy only.
-void Packer::pack_row(const Event& event, size_t group, uint32_t rows, bool alone) {
+void Packer::pack_row(const Event& event, size_t group, uint32_t entry, uint32_t rows, bool alone) {
   if (fields_ != nullptr) {
     extras_.headers.clear();
     fields_->read(event, extras_);
@@ -313,6 +317,8 @@ void Packer::pack_row(const Event& event, size_t group, uint32_t rows, bool alon
   m.single = alone && rows == 1 && !tombstone;
   m.open = tombstone || rows == 0;
   m.keyless = key_ != nullptr && !has_key && !tombstone;
+  m.entry = entry;
+  m.end = entry + 1;
   m.slab = slab_;
   start_ = out_.p;
   sink_->message(m);

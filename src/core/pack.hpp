@@ -40,6 +40,7 @@ struct PackOptions {
   bool skip_bad = false;         // a row that cannot be encoded is left out; else it ends the chunk
   bool skip_oversize = false;    // likewise one whose message would be too large
   bool key_only = false;         // of one that is too large the key is sent, without a value
+  bool resend = false;           // what the broker refuses may be sent again, behind what came after it
 };
 
 // What one worker gets to do: a block in the arena and its share of the selection.
@@ -100,6 +101,8 @@ struct Message {
   bool single;           // a row's only message, and its only row: what one-row-per-message makes unless a weight repeats it
   bool open;             // its last row goes on in the next message
   bool keyless;          // messages have keys, but this row's is null
+  uint32_t entry;        // the first of the chunk's entries that is in it, and behind the last one; in between also those left out
+  uint32_t end;
   Slab* slab;
 };
 
@@ -126,6 +129,8 @@ class Packer {
   // failing one have been sent.
   void pack(const Chunk& chunk, Sink& sink);
 
+  const PackOptions& options() const { return options_; }
+
  private:
   struct SlabOut : Out {
     Packer* packer;
@@ -135,8 +140,8 @@ class Packer {
   void begin();
   void pack_group(const Chunk& chunk, size_t group);
   void pack_rows(const Chunk& chunk, size_t group);
-  void pack_row(const Event& event, size_t group, uint32_t rows, bool alone);
-  void send(const uint8_t* end, size_t group, uint32_t rows, bool open);
+  void pack_row(const Event& event, size_t group, uint32_t entry, uint32_t rows, bool alone);
+  void send(const uint8_t* end, size_t group, uint32_t first_entry, uint32_t end_entry, uint32_t rows, bool open);
   RowFailure too_large(int64_t row, size_t size) const;
   template <typename Write>
   size_t shorten(const Event& event, uint32_t rows, size_t size, size_t limit, const Write& write);

@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,6 +45,13 @@ struct PartitionAck {
   std::vector<Run> runs;       // of the others, with audit
 };
 
+// What may become of a chunk's messages that the broker refuses for good.
+struct Refusals {
+  bool resend = false;         // what was refused with others is sent again, in the end alone
+  bool skip_bad = false;       // the rows of one that is refused even so are left out; else they have failed
+  bool skip_oversize = false;  // likewise of one that is too large
+};
+
 struct ErrorCount {
   int64_t rows = 0;
   int64_t messages = 0;
@@ -61,6 +69,7 @@ struct ChunkResult {
   RowFailure failure{0, "", ""};
   std::vector<LeftOut> left_out;
   int64_t shortened_rows = 0;
+  std::pair<int64_t, int64_t> refused{-1, -1};  // first and last row of the first message that was refused for good and not left out
 };
 
 // How a call about a transaction ended; code 0: well.
@@ -84,7 +93,7 @@ class Producer : public Client, public Sink {
 
   // The same for messages that somebody else encoded: begin, each message in the order of its groups, end. Bytes are copied. After
   // an exception, and where the rest of the chunk is not to be sent, drop_chunk instead of end_chunk.
-  void begin_chunk(uint64_t id, const Group* groups, size_t n_groups);
+  void begin_chunk(uint64_t id, const Chunk& chunk, const Refusals& refusals);
   void add_message(size_t group, const Bytes& key, const Bytes& value, const Extras& extras, uint32_t rows, bool open);
   void end_chunk(const RowFailure* failure);
   void drop_chunk();
@@ -103,15 +112,18 @@ class Producer : public Client, public Sink {
   // True, once for each record, when its report is in; `code`: why it failed, 0 where it did not.
   bool recorded(int32_t& code);
 
+  // Serves callbacks for up to timeout_ms, and sends again what they brought back.
+  void poll(int timeout_ms);
   // Becomes readable when there is something to poll for; read 8 bytes from it, then poll.
   int event_fd() const { return event_fd_; }
   // Gives up on everything that is queued or in flight: each message gets its (failed) report.
   void purge();
-  int64_t outstanding() const { return outstanding_; }
+  // Messages whose fate is open.
+  int64_t outstanding() const { return outstanding_ + static_cast<int64_t>(returned_.size()); }
   // Half of the window or of the slabs is taken: a chunk given now may have to wait for the broker.
   bool busy() const {
     const int64_t taken = slab_bytes_ - static_cast<int64_t>(free_slabs_.size() * slab_size_);
-    return outstanding_ * 2 > options_.window_messages || taken * 2 > options_.slab_bytes;
+    return sends_again() || outstanding_ * 2 > options_.window_messages || taken * 2 > options_.slab_bytes;
   }
   int64_t slab_bytes() const { return slab_bytes_; }
 
@@ -120,7 +132,10 @@ class Producer : public Client, public Sink {
   void park_slab(Slab* slab) override;
   void message(const Message& m) override;
   void end_group() override;
-  void left_out(const LeftOut& row) override { now_->result.left_out.push_back(row); }
+  void left_out(const LeftOut& row) override {
+    now_->result.left_out.push_back(row);
+    next_entry_ += 1;
+  }
   void shortened(uint32_t rows) override { now_->result.shortened_rows += rows; }
 
  private:
@@ -129,25 +144,48 @@ class Producer : public Client, public Sink {
     std::string name;
     void* handle;
   };
-  // What messages of one slab, group, topic and kind share; librdkafka hands its address back with each report.
+  // What messages of one slab, group, topic and kind share; librdkafka hands its address back with each report, and in the 16 bits above
+  // it which of its entries the message is: so a refused message knows its row, and none keeps memory for that.
   struct Record {
     Working* chunk;
     Slab* slab;
     size_t topic;          // index into topics_
     size_t place;          // index into the chunk's partitions: the group's, or where the last acknowledged message came to
-    bool spread;           // the partition is known from the reports only
-    int64_t pending = 0;   // messages without a report
     int64_t rows = 0;      // to count when the last report is in; 0 for singles, which count one by one
-    int64_t failed = 0;    // messages
+    uint32_t pending = 0;  // messages without a report
+    uint32_t failed = 0;   // messages
+    uint32_t entry;        // of the chunk, of the first message; behind the last one, where it is no single
+    uint32_t end;
     int32_t code = 0;      // of a failure
+    bool spread;           // the partition is known from the reports only
     bool maybe = false;    // a message that failed may be in the log: its answer was lost
     bool single = false;
     bool open = false;     // its last row goes on in the next record
+    bool begun = false;    // its first row began in the one before
+  };
+  // A message that was refused together with others, and waits to be sent again.
+  struct Returned {
+    rk::Message message;   // the value still lies in its slab; the key is below
+    std::string key;
+    void* headers;
+    int64_t timestamp;
+    size_t most;           // how many may go together; 0: half of those that came back like it
+    bool is_like(const Returned& other) const;
+  };
+  // One that was refused alone, or may not be sent again.
+  struct Refused {
+    Record* record;
+    uint32_t entry;        // of a single
+    int32_t code;
+    int32_t partition;
   };
   struct Working {
     ChunkResult result;
     std::deque<Record> records;
     std::map<std::pair<size_t, int32_t>, size_t> places;  // topic and partition: index into the result's partitions
+    Chunk chunk;                                          // without its block; the rest lies in the arena until it is answered for
+    Refusals refusals;
+    std::vector<Refused> refused;
     int64_t pending = 0;
     bool packed = false;
   };
@@ -155,16 +193,27 @@ class Producer : public Client, public Sink {
   static void on_delivery(void* rk, const rk::Message* m, void* client);
   void delivered(const rk::Message& m);
   void report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes, bool maybe = false, uint64_t hash = 0);
+  void fail(Record& record, int32_t code, int32_t partition, bool maybe);
+  void answered(Record& record);
+  bool sends_again() const { return together_ > 0 || !returned_.empty(); }
+  void take_back(const rk::Message& m, size_t together);
+  void send_again();
+  void refuse(const rk::Message& m);
+  void judge(Working& chunk, const Refused& refused, const std::set<int64_t>& left_out);
   void settle(Working& chunk);
   void flush_batch();
   void drop_batch();
   void send_one(const rk::Message& m, const Topic& topic, const Extras& extras);
+  int32_t hand_over(const rk::Message& m, const Topic& topic, int64_t timestamp, void* headers);
   void* all_headers(const Extras& extras) const;
   void finish_chunk();
   void wait();
   void release(Slab* slab);
   size_t topic_index(std::string_view name);
   Record& record_for(const Message& m, size_t topic);
+  static void* tagged(Record& record, uint32_t entry);
+  static Record& record_of(const rk::Message& m);
+  static uint32_t entry_of(const rk::Message& m);
 
   ProducerOptions options_;
   std::vector<Topic> topics_;                  // the producer's own, then those that rows named
@@ -186,11 +235,16 @@ class Producer : public Client, public Sink {
   size_t unserved_ = 0;                        // messages sent one by one since reports were served
   int64_t unserved_bytes_ = 0;
   size_t last_group_ = 0;                      // of add_message
+  uint32_t next_entry_ = 0;                    // of the chunk, for add_message
   std::vector<rk::Message> batch_;             // of one group; those from batch_from_ on are not yet with librdkafka
   size_t batch_from_ = 0;
   int64_t batch_bytes_ = 0;
   int64_t outstanding_ = 0;                    // messages with librdkafka, or in the batch
   int64_t outstanding_bytes_ = 0;
+  std::deque<Returned> returned_;
+  size_t came_back_ = 0;                       // of those that were sent again; they stand at the front
+  size_t together_ = 0;                        // messages that went together for the second time, and nothing beside them; 0: none is under way
+  bool purged_ = false;
   std::map<uint64_t, std::unique_ptr<Working>> chunks_;
   std::vector<std::unique_ptr<ChunkResult>> results_;
   std::deque<int32_t> recorded_;               // codes of records that have their reports

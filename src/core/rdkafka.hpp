@@ -73,10 +73,15 @@ struct Metadata {
 };
 
 constexpr int32_t err_purge_queue = -152;
+constexpr int32_t err_invalid_different_record = -138;  // refused because of another one of the same request
 constexpr int32_t err_invalid_arg = -186;
 constexpr int32_t err_queue_full = -184;
 constexpr int32_t err_unknown_topic_or_part = 3;
 constexpr int32_t err_leader_not_available = 5;
+constexpr int32_t err_msg_size_too_large = 10;
+constexpr int32_t err_record_list_too_large = 18;
+constexpr int32_t err_invalid_timestamp = 32;
+constexpr int32_t err_invalid_record = 87;
 constexpr int32_t partition_unassigned = -1;
 constexpr int type_producer = 0;
 constexpr int purge_queue_and_inflight = 3;
@@ -118,6 +123,8 @@ constexpr int32_t err_timed_out = -185;
   X(headers_destroy, void, (void*))                                                                            \
   X(poll, int, (void*, int))                                                                                   \
   X(message_status, int, (const Message*))                                                                     \
+  X(message_timestamp, int64_t, (const Message*, int*))                                                        \
+  X(message_detach_headers, int, (const Message*, void**))                                                     \
   X(purge, int, (void*, int))                                                                                  \
   X(metadata, int, (void*, int, void*, const Metadata**, int))                                                 \
   X(metadata_destroy, void, (const Metadata*))                                                                 \

@@ -36,9 +36,18 @@ RowFailure: TypeAlias = tuple[int, str, str]
 # else): rows that are not sent
 RowLeftOut: TypeAlias = tuple[int, int, str, str, bool]
 # (id given to produce, acknowledged by partition, refused by code, how many of the rows refused may be in the log, rows
-# with a null key, where encoding stopped, what was left out, rows sent without a value or cut)
+# with a null key, where encoding stopped, what was left out, rows sent without a value or cut, first and last row of
+# the first message that the broker refused for good and that was not left out)
 ChunkResult: TypeAlias = tuple[
-    int, list[PartitionAck], list[ErrorCount], int, int, RowFailure | None, list[RowLeftOut], int
+    int,
+    list[PartitionAck],
+    list[ErrorCount],
+    int,
+    int,
+    RowFailure | None,
+    list[RowLeftOut],
+    int,
+    tuple[int, int] | None,
 ]
 # (partition or -1, key, value, headers without the static ones, timestamp in ms or 0, topic or "" for the usual one)
 Message: TypeAlias = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], int, str]
@@ -413,16 +422,22 @@ class Producer:
     def produce(self, id: int, packer: Packer, arena: int, place: Place) -> None:
         """Encode and send a chunk; returns when its last message is in librdkafka's queue.
 
-        The chunk may leave the arena then. A row that cannot be encoded ends the chunk and is told by poll.
+        The chunk's rows may leave the arena then, its entries and groups when it is answered for. A row that cannot be
+        encoded ends the chunk and is told by poll.
         """
 
     def produce_messages(
-        self, id: int, arena: int, place: Place, messages: Iterable[EncodedMessage | RowLeftOut]
+        self, id: int, arena: int, place: Place, messages: Iterable[EncodedMessage | RowLeftOut], layout: Layout
     ) -> None:
         """Send a chunk whose messages the iterable encodes; bytes are copied, RowError ends the chunk as in produce."""
 
     def poll(self, timeout_ms: int) -> list[ChunkResult]:
-        """Serve reports for up to timeout_ms; the chunks whose messages all have theirs now, as they completed."""
+        """Serve reports for up to timeout_ms; the chunks whose messages all have theirs now, as they completed.
+
+        Messages that the broker refused together, where the layout lets them be sent again, are sent in smaller and
+        smaller parts until those are alone that it refuses; the rows of these are left out, as the layout says, or
+        have failed. Until that is done nothing else is sent.
+        """
 
     def init_transactions(self, timeout_ms: int) -> TransactionError | None:
         """Fence whoever has this transactional.id, and end what it left open; None when that is done."""

@@ -152,6 +152,11 @@ class Ledger:
             total.rows += rows
             total.messages += messages
 
+    def committed(self) -> None:
+        """Note that all that is acknowledged so far has been committed, by transactions whose marks follow it."""
+        for total in self.partitions.values():
+            total.runs.commit()
+
     def acknowledge_part(self, chunk: int, partitions: list[PartitionAck]) -> None:
         """Note some of a chunk's partitions; they count when the rest has followed, or when the chunk ends."""
         self._chunks[chunk].parts += partitions

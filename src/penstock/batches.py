@@ -35,6 +35,7 @@ class BatchEncoder:
     """Makes the messages of chunks of one layout. To be used for one chunk at a time, which lies still meanwhile."""
 
     def __init__(self, layout: Layout, form: ColumnarLayout) -> None:
+        self.layout = layout
         self._form = form
         self._max_payload = layout.max_payload
         self._skip_bad, self._skip_oversize = layout.skip_bad, layout.skip_oversize

@@ -79,8 +79,7 @@ class Blocks:
         coordinator = self._coordinator
         coordinator.raise_failure()
         if not coordinator.has_layout(plan.number):
-            if coordinator.dead_letters is not None:
-                coordinator.dead_letters.add_schema(plan.number, plan.core, plan.schema)
+            coordinator.left_out.add_plan(plan)
             coordinator.add_layout(plan.number, plan.layout)
         read = plan.read(rows.piece)
         dictionaries = self._place_dictionaries(plan, read, deadline)
@@ -125,7 +124,7 @@ class Blocks:
             return
         coordinator = self._coordinator
         try:
-            bad, _ = coordinator.leave_out(
+            bad, _ = coordinator.left_out.leave_out(
                 left_out, plan.number, lambda _, at: _core.rows_of_piece(read, at), (rows.origin, rows.first_row)
             )
         except EncodeError:
@@ -210,6 +209,7 @@ class Blocks:
                     origin=rows.origin,
                     first_row=rows.first_row,
                     block_rows=(first, end),
+                    resend=plan.layout.resend,
                 )
             )
             self._sequence += share if plan.layout.packing.weighted else copies

@@ -14,7 +14,8 @@ from penstock.control import Commit
 from penstock.errors import Fenced
 from penstock.job import Job, count_lanes
 from penstock.lanes import Lanes
-from penstock.progress import ProgressReader
+from penstock.progress import ProgressReader, transactional_ids
+from penstock.transactions import abort_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.control import Ack, PartialAck, PartitionAck
     from penstock.progress import Progress
+    from penstock.reader import Isolation
     from penstock.tokens import Tokens
 
 __all__ = ["Commits"]
@@ -41,7 +43,13 @@ class Commits:
         self._name = config.writer.job or ""
         self._topic = config.writer.progress_topic
         self.exactly_once = config.writer.delivery == "exactly_once"
-        self._reader = ProgressReader(config, tokens)
+        self._tokens = tokens
+        # At least once nothing is hidden by transactions, and those of other jobs are not waited for.
+        isolation: Isolation = "read_committed" if self.exactly_once else "read_uncommitted"
+        self._reader = ProgressReader(config, tokens, isolation=isolation)
+        self._former: Mapping[int, Progress] = {}  # an earlier life of the job, which is to be forgotten
+        self._parts: dict[int, list[PartitionAck]] = {}  # of answers that came in parts, by chunk
+        self._failing: dict[int, float] = {}  # workers that could not commit, and since when
         self._records: dict[int, Progress] = {}  # of lanes that were told, until they have answered
 
     def close(self) -> None:
@@ -50,7 +58,11 @@ class Commits:
 
     def find(self) -> Mapping[int, Progress]:
         """Read how far the job has come: by lane, nothing where it is new or is to start over."""
-        return {} if self._config.writer.restart else self._reader.read(self._name).get(self._name, {})
+        found = self._reader.read(self._name).get(self._name, {})
+        if not self._config.writer.restart:
+            return found
+        self._former = found
+        return {}
 
     def count_lanes(self, partitions: int, found: Mapping[int, Progress]) -> int:
         """Return how many transactional producers the job has."""
@@ -59,7 +71,12 @@ class Commits:
     def begin(self, partitions: int, lanes: int, arena_bytes: int, found: Mapping[int, Progress]) -> None:
         """Begin where `found` says; ConfigError where the job began otherwise. Its lanes must be fenced by now."""
         kept = lanes if self.exactly_once else 1
+        former = next(iter(self._former.values()), None)
+        if former is not None and former.delivery == "exactly_once" and former.lanes > lanes:
+            # nobody else ends what these left open
+            abort_lanes(self._config, self._tokens, transactional_ids(self._name, former.lanes)[lanes:])
         self.job = Job(self._config, partitions, kept, arena_bytes, found)
+        self.job.begin_after(self._former)
         self._lanes = Lanes(kept, gated=self.exactly_once, first=self.job.first_epoch)
         if not self.exactly_once:
             self.job.count_repeats(self._reader.high_watermarks(self._config.topic))
@@ -79,6 +96,12 @@ class Commits:
     def part(self, ack: PartialAck) -> None:
         """Note a part of an answer."""
         self._note(ack.chunk, ack.partitions)
+        if self.exactly_once:
+            self._parts.setdefault(ack.chunk, []).extend(ack.partitions)
+
+    def sent_again(self, chunk: int) -> None:
+        """Forget what was answered for a chunk that is sent again."""
+        self._parts.pop(chunk, None)
 
     def answer(self, ack: Ack) -> bool:
         """Note a chunk's answer; True: it counts now, False: it is kept until its epoch is committed."""
@@ -116,7 +139,9 @@ class Commits:
     def due(self, reachable: Callable[[int], bool]) -> Iterator[Commit]:
         """Give what lanes within reach are to be told, now that all of an epoch is answered; unsent() undoes it."""
         for lane, epoch in self._lanes.due(reachable):
-            progress = self.job.record(lane, epoch)
+            acks = self._lanes.answers(lane)
+            answers = (part for ack in acks for part in (*self._parts.get(ack.chunk, ()), *ack.partitions))
+            progress = self.job.record(lane, epoch, answers)
             self._records[lane] = progress
             yield Commit(lane, epoch.number, self._topic, progress.key(), progress.value())
 
@@ -127,6 +152,8 @@ class Commits:
     def committed(self, lane: int) -> list[Ack]:
         """Note that a lane has committed what it was told to; returns what counts now."""
         _, acks = self._lanes.recorded(lane)
+        for ack in acks:
+            self._parts.pop(ack.chunk, None)
         self.job.recorded(self._records.pop(lane))
         return acks
 
@@ -144,7 +171,23 @@ class Commits:
         """Tell whether a lane has been told to commit and has not answered."""
         return self._lanes.told(lane) is not None
 
-    # --- after a death ---
+    # --- when something fails ---
+
+    def keeps_failing(self, worker: int, limit_secs: float, now: float) -> bool:
+        """Note that a worker could not commit; True when it could not for longer than the limit (0: there is none)."""
+        return 0 < limit_secs < now - self._failing.setdefault(worker, now)
+
+    def succeeds(self, worker: int) -> None:
+        """Note that a worker has committed something."""
+        self._failing.pop(worker, None)
+
+    def fenced(self, what: str, code: str) -> Fenced:
+        """Return the error for a job that somebody else has begun as well."""
+        return Fenced(
+            f'job "{self._name}": another writer of the same job has taken over; what this one had not committed is '
+            f"not in the topic, and the other one goes on; {what}",
+            code=code,
+        )
 
     def undo(self, lane: int) -> None:
         """Note that the lane's transaction was aborted: all of its epoch is to be sent again."""
@@ -166,9 +209,5 @@ class Commits:
             elif self.job.is_ours(lane, progress):
                 self.undo(lane)
             else:
-                raise Fenced(
-                    f'job "{self._name}": another writer of the same job has taken over lane {lane}; what this one had '
-                    "not committed is not in the topic, and the other one goes on",
-                    code="_FENCED",
-                )
+                raise self.fenced(f"lane {lane} has recorded what is none of ours", "_FENCED")
         return counts

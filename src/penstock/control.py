@@ -169,6 +169,7 @@ class Ack(msgspec.Struct, array_like=True, tag=4):
 
     unknown_rows    of the rows in errors those that may be in the log all the same: their answer was lost
     shortened_rows  of the rows that were sent those without a value, or cut
+    refused         first and last row of the first message that the broker refused for good, and that was not left out
     """
 
     chunk: int
@@ -178,6 +179,7 @@ class Ack(msgspec.Struct, array_like=True, tag=4):
     null_keys: int
     failure: RowFailure | None
     shortened_rows: int = 0
+    refused: tuple[int, int] | None = None
 
 
 class Log(msgspec.Struct, array_like=True, tag=5):

@@ -16,31 +16,20 @@ from typing import TYPE_CHECKING
 from penstock import _core, control
 from penstock.acks import Ledger
 from penstock.arena import Arena
-from penstock.cluster import before_first_row, missing_topic, no_answer, topic_refused
+from penstock.cluster import before_first_row
 from penstock.commits import Commits
-from penstock.config.kafka.options import librdkafka_path
-from penstock.crew import Crew, LocalCrew, ProcessCrew, pss_bytes
-from penstock.deadletters import DeadLetter, DeadLetters
-from penstock.errors import (
-    ConfigError,
-    ConnectError,
-    DeliveryError,
-    EncodeError,
-    Fenced,
-    InternalError,
-    PenstockError,
-    WorkerDied,
-    WriteTimeout,
-)
+from penstock.errors import DeliveryError, EncodeError, Fenced, PenstockError, WorkerDied, WriteTimeout
+from penstock.leftout import LeftOut
 from penstock.logs import tell_log
+from penstock.rejected import is_for_good, not_taken
 from penstock.report import receipt
 from penstock.restarts import Restarts
-from penstock.source.batch import find_row, row_error, row_name
+from penstock.source.batch import row_error, row_name
 from penstock.tokens import open_tokens
-from penstock.vitals import LINE_BYTES, Vitals
+from penstock.workers import Workers, refused, vitals_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from penstock.config import Config
@@ -57,12 +46,6 @@ _log = logging.getLogger("penstock")
 _WAIT_SECS = 0.2
 _LEAST_CONNECT_SECS = 5.0  # for the workers, however long the brokers were waited for before
 _MEMORY_EVERY_SECS = 0.5
-_UNKNOWN_TOPIC = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "LEADER_NOT_AVAILABLE"}
-# What a broker says of messages that it will never take: to abort and send them again would go on for ever.
-_FOR_GOOD = {
-    "MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "INVALID_TIMESTAMP", "INVALID_MSG", "TOPIC_AUTHORIZATION_FAILED",
-    "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION",
-}  # fmt: skip
 _FENCED = {"_FENCED", "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED"}
 
 
@@ -74,6 +57,7 @@ class Chunk:
     holds    places in the arena that are let go of when it is acknowledged
     origin, first_row   what an error calls row 0 of its piece
     block_rows          of the piece: first and end
+    resend              its messages may be sent again where the broker refuses one of them
     """
 
     layout: int
@@ -84,177 +68,94 @@ class Chunk:
     origin: str | Origins
     first_row: int
     block_rows: tuple[int, int]
+    resend: bool
 
 
 class Coordinator:
     """One writer's workers, arena and ledger.
 
     config          as the topics allow it: see cluster.before_first_row
-    partitions      of the topic, read when the workers connected
-    lanes           producers: one for each worker, or exactly once as many as the job has; worker w runs lane l where
-                    l % workers == w
     commits         of a named job; None where there is none
     failure         the first thing that went wrong, None while all is well
-    dead_letters    the file for rows that cannot go, where the job has one
+    left_out        rows that cannot go
     tokens          who makes those that the job logs in with, closed by close(); None: opened here, where one is needed
     """
 
     def __init__(self, config: Config, tokens: Tokens | None = None) -> None:
         self.config = config
+        self.left_out = LeftOut(config)
         self._tokens = open_tokens(config) if tokens is None else tokens
         self._opened = time.monotonic()
         self.ledger = Ledger()
-        self.partitions = 0
         self.failure: PenstockError | None = None
         self.startup_seconds = 0.0
         self._first_batch: float | None = None
         self._last_ack: float | None = None
         self._numbers = 0
         self._chunks: dict[int, Chunk] = {}
-        self._left_out: dict[int, list[control.RowLeftOut]] = {}  # of chunks that are not done
-        self._policies = (config.writer.on_bad_row, config.writer.on_oversize)
-        self._warned = [False, False]
+        self._waiting: list[deque[int]] = []  # by lane
         self._layouts: dict[int, control.LayoutPlace] = {}
         self._known: set[tuple[int, int]] = set()  # (worker, layout)
+        self._restarts = Restarts(config.writer.max_restarts_per_min)
+        self.commits: Commits | None = None
+        self._starting: set[int] = set()  # workers in the place of others whose transactions are to be looked at
         self._peak_memory = 0
         self._memory_looked = 0.0
         self._closed = False
-        self._restarts = Restarts(config.writer.max_restarts_per_min)
-        workers = config.worker_count
-        lines = max(workers, 1)
-        self.lanes = lines
-        self.commits: Commits | None = None
-        self._starting: set[int] = set()  # workers in the place of others whose transactions are to be looked at
-        self._trouble: dict[int, float] = {}  # workers that could not commit, and since when
-        self._kept: dict[int, tuple[int, int]] = {}  # chunks whose rows that cannot go are kept: how many of each kind
-        self.arena = Arena(config.shares.arena_bytes, LINE_BYTES * lines)
-        self._vitals = Vitals(self.arena.memory, 0, lines, config.writer.worker_timeout_secs)
+        self.arena = Arena(config.shares.arena_bytes, vitals_bytes(config.worker_count))
         self.address = _core.address_of(self.arena.memory)
-        self.workers = workers
-        self._redactor = config.redactor
-        self._crew: Crew = ProcessCrew(self.workers, self.arena) if self.workers else LocalCrew(self.address)
-        self._waiting: list[deque[int]] = []  # by lane
-        self.dead_letters: DeadLetters | None = None
+        self._workers = Workers(config, self.arena, self.address, self._tokens)
         try:
-            if config.writer.dead_letter is not None:
-                self.dead_letters = DeadLetters(config.writer.dead_letter, config.topic, config.writer.topic_column)
             self._start()
         except BaseException:
             self.close(kill=True)
             raise
         self.startup_seconds = time.monotonic() - self._opened
 
-    # --- start ---
-
     def _start(self) -> None:
-        self._crew.spawn(tokens=self._tokens is not None)  # they come up while the brokers are asked
-        tokens = self._tokens
+        self._workers.spawn()  # they come up while the brokers are asked
         deadline = self._opened + self.config.initialization_timeout_secs
-        self.config, partitions = before_first_row(self.config, None if tokens is None else tokens.first())
+        self.config, partitions = before_first_row(self.config, None if self._tokens is None else self._tokens.first())
+        lanes = self._workers.count
         found: Mapping[int, Progress] = {}
         if self.config.writer.job is not None:
-            self.commits = Commits(self.config, tokens)
+            self.commits = Commits(self.config, self._tokens)
             found = self.commits.find()
             if self.commits.exactly_once:
-                self.lanes = self.commits.count_lanes(partitions, found)
-        self._waiting = [deque() for _ in range(self.lanes)]
-        if tokens is not None:
-            tokens.first()  # another one, if that took long
-            tokens.keep(self._crew.renew)  # before the workers connect, which may take longer than a token lives
+                lanes = self.commits.count_lanes(partitions, found)
+        self._waiting = [deque() for _ in range(lanes)]
         left = max(deadline - time.monotonic(), _LEAST_CONNECT_SECS)
-        self._crew.start([self._start_of(worker, left) for worker in range(max(self.workers, 1))])
-        self._renew()
-        self.partitions = self._wait_for_workers(left)
+        for worker, message in self._workers.start(self.config, lanes, left):
+            self._handle(worker, message)
         if self.commits is not None:
             if self.commits.exactly_once:  # the lanes are fenced by now: nobody else adds to it
                 found = self.commits.find()
-            self.commits.begin(self.partitions, self.lanes, self.arena.size, found)
+            self.commits.begin(self.partitions, lanes, self.arena.size, found)
             self._commit()
 
-    def _wait_for_workers(self, timeout_secs: float) -> int:
-        """Return the topic's partitions when all workers are connected; they keep the time themselves."""
-        ready: dict[int, int] = {}
-        deadline = time.monotonic() + timeout_secs + 10  # for one that does not even start
-        while len(ready) < max(self.workers, 1):
-            self._hear(ready, _WAIT_SECS)
-            for worker, how in self._crew.dead():
-                self._hear(ready, 0)  # what it had said before it ended: why it was refused
-                raise WorkerDied(
-                    f"worker {worker} of {self.workers} {how} before it was ready; what it printed stands above"
-                )
-            if time.monotonic() > deadline:
-                raise InternalError(f"the workers were not ready after {timeout_secs + 10:.0f} s")
-        return min(filter(None, ready.values()), default=0)  # a worker without lanes has not asked
-
-    def _lanes_of(self, worker: int) -> range:
-        return range(worker, self.lanes, max(self.workers, 1))
-
-    def _worker_of(self, lane: int) -> int:
-        return lane % max(self.workers, 1)
-
-    def _start_of(self, worker: int, timeout_secs: float) -> control.Start:
-        """Return all that a worker must know; timeout_secs: how long it may take to reach the topics."""
-        config = self.config
-        return control.Start(
-            worker=worker,
-            librdkafka=librdkafka_path(),
-            configuration=list(config.kafka.items()),
-            topics=config.topics_needed,
-            headers=list(config.headers),
-            window_messages=int(config.kafka["queue.buffering.max.messages"]),
-            queue_bytes=int(config.kafka["queue.buffering.max.kbytes"]) * 1024,
-            slab_bytes=config.shares.encode_buffer_bytes,
-            arena_bytes=self.arena.size,
-            initialization_timeout_secs=timeout_secs,
-            lanes=list(self._lanes_of(worker)),
-            job=config.writer.job or "" if self._exactly_once else "",
-            vitals=self._vitals.position(worker),
-            token=None if self._tokens is None else self._tokens.current,
-            audit=config.writer.audit,
-        )
+    @property
+    def partitions(self) -> int:
+        """Partitions of the topic, read when the workers connected."""
+        return self._workers.partitions
 
     @property
-    def _exactly_once(self) -> bool:
-        return self.commits is not None and self.commits.exactly_once
+    def workers(self) -> int:
+        """Worker processes; 0: all is done in the calling one."""
+        return self._workers.processes
+
+    @property
+    def lanes(self) -> int:
+        """Producers; see Workers."""
+        return self._workers.lanes
 
     @property
     def job(self) -> Job | None:
         """Where a named job stands; None where there is none."""
         return None if self.commits is None else self.commits.job
 
-    def _renew(self) -> None:
-        """Give the newest token to all: a renewal may have come while a worker was on its way."""
-        if self._tokens is not None and self._tokens.current is not None:
-            self._crew.renew(self._tokens.current)
-
-    def _receive(self, timeout: float) -> Iterator[tuple[int, control.FromWorker]]:
-        """Give what the workers said; the secrets are taken out of what librdkafka said to them."""
-        for worker, message in self._crew.receive(timeout):
-            yield worker, control.redacted(message, self._redactor.redact)
-
-    def _hear(self, ready: dict[int, int], timeout: float) -> None:
-        for worker, message in self._receive(timeout):
-            if isinstance(message, control.Ready):
-                ready[worker] = message.partitions
-            elif isinstance(message, control.Refused):
-                raise self._refused(message)
-            else:
-                self._handle(worker, message)
-
-    def _refused(self, message: control.Refused) -> PenstockError:
-        """Return the error for a worker that is not let in where cluster.py was, a moment before."""
-        servers = self.config.kafka["bootstrap.servers"]
-        if message.kind == "config":
-            return ConfigError(message.text, code=message.code)
-        if message.kind == "token":
-            return ConnectError(message.text, code=message.code)
-        if message.kind == "transaction":
-            return _transaction_refused(servers, message)
-        if message.kind == "topic" and message.code in _UNKNOWN_TOPIC:
-            return missing_topic(servers, message.topic, message.code)
-        if message.kind == "topic":
-            return topic_refused(servers, message.topic, message.code, message.text)
-        return no_answer(self.config, message.text, message.code)
+    @property
+    def _exactly_once(self) -> bool:
+        return self.commits is not None and self.commits.exactly_once
 
     # --- writing ---
 
@@ -311,9 +212,9 @@ class Coordinator:
         number = self._numbers
         self._numbers += 1
         if chunk.lane is None:
-            chunk.lane = min(range(max(self.workers, 1)), key=lambda w: self.ledger.dealt_rows.get(w, 0))
+            chunk.lane = min(range(self._workers.count), key=lambda w: self.ledger.dealt_rows.get(w, 0))
         self._chunks[number] = chunk
-        self.ledger.add(number, self._worker_of(chunk.lane), chunk.rows)
+        self.ledger.add(number, self._workers.worker_of(chunk.lane), chunk.rows)
         if self.commits is not None:
             self.commits.enter(number, chunk.lane, time.monotonic())
         self._waiting[chunk.lane].append(number)
@@ -336,12 +237,12 @@ class Coordinator:
         """Tell the lanes that can commit to do so."""
         if self.commits is None or self.failure is not None:
             return
-        for commit in self.commits.due(lambda lane: self._worker_of(lane) not in self._starting):
-            if not self._crew.send(self._worker_of(commit.lane), commit):
+        for commit in self.commits.due(lambda lane: self._workers.worker_of(lane) not in self._starting):
+            if not self._workers.send(self._workers.worker_of(commit.lane), commit):
                 self.commits.unsent(commit.lane)
 
     def _push(self, lane: int) -> None:
-        worker, waiting = self._worker_of(lane), self._waiting[lane]
+        worker, waiting = self._workers.worker_of(lane), self._waiting[lane]
         if worker in self._starting:
             return
         while waiting and self.failure is None and not self._must_wait(worker, waiting[0]):
@@ -350,18 +251,18 @@ class Coordinator:
             if self.commits is not None and not self.commits.may_go(number):
                 return
             if (worker, chunk.layout) not in self._known:
-                if not self._crew.send(worker, self._layouts[chunk.layout]):
+                if not self._workers.send(worker, self._layouts[chunk.layout]):
                     return
                 self._known.add((worker, chunk.layout))
             # In this order: were we interrupted in between, the chunk would rather count as unknown than as never sent.
             self.ledger.deal(number)
-            if not self._crew.send(worker, control.Deal(number, chunk.layout, chunk.place, lane)):
+            if not self._workers.send(worker, control.Deal(number, chunk.layout, chunk.place, lane)):
                 self.ledger.undeal(number)
                 return
             waiting.popleft()
 
     def _push_all(self, worker: int) -> None:
-        for lane in self._lanes_of(worker):
+        for lane in self._workers.lanes_of(worker):
             self._push(lane)
 
     def _must_wait(self, worker: int, number: int) -> bool:
@@ -373,16 +274,14 @@ class Coordinator:
 
     def poll(self, timeout: float) -> None:
         """Take the workers' answers, waiting up to timeout seconds for the first; keep the first failure."""
-        for worker, message in self._receive(timeout):
+        for worker, message in self._workers.receive(timeout):
             self._handle(worker, message)
-        for worker, how in self._crew.dead():
-            for late_worker, message in self._receive(0):  # what it had said before it ended
+        for worker, how in self._workers.dead():
+            for late_worker, message in self._workers.receive(0):  # what it had said before it ended
                 self._handle(late_worker, message)
-            self._died(worker, how, self._vitals.suspect(worker))
+            self._died(worker, how, self._workers.suspect(worker))
         now = time.monotonic()
-        for worker in self._vitals.frozen(now):
-            _log.warning("worker %d stands still and is ended", worker)
-            self._crew.kill(worker)
+        self._workers.end_frozen(now)
         if self.commits is not None and self.failure is None:
             self.commits.tick(now)
             self._commit()
@@ -396,7 +295,7 @@ class Coordinator:
         elif isinstance(message, control.Committed):
             self._committed(worker, message)
         elif isinstance(message, control.LeftOut):
-            self._left_out.setdefault(message.chunk, []).extend(message.rows)
+            self.left_out.hear(message.chunk, message.rows)
         elif isinstance(message, control.PartialAck):
             self.ledger.acknowledge_part(message.chunk, message.partitions)
             if self.commits is not None:
@@ -410,15 +309,17 @@ class Coordinator:
         """Hear how a worker's producers do: of one in another's place, or that they cannot go on."""
         if isinstance(message, control.Failing):
             what = f"librdkafka cannot go on: {message.text} ({message.code})"
-            if message.code in _FENCED:
-                self._fail(Fenced(self._fenced(what), code=message.code))
+            if message.code in _FENCED and self.commits is not None and self.commits.exactly_once:
+                self._fail(self.commits.fenced(what, message.code))
+            elif message.code in _FENCED:
+                self._fail(Fenced(f"{self.config.topic}: {what}", code=message.code))
             else:
                 self._died(worker, f"had to give up its producer, {what}", None)
         elif isinstance(message, control.Ready):
             if worker in self._starting:
                 self._go_on(worker)
         elif message.kind != "broker":
-            self._fail(self._refused(message))
+            self._fail(refused(message, self.config))
 
     def _log_lines(self, worker: int, message: control.Log) -> None:
         tell_log(message.lines, f"worker {worker}" if self.workers else "", message.dropped)
@@ -432,30 +333,18 @@ class Coordinator:
         elif ack.failure is not None:
             self._tell_failure(ack)
         else:
-            code, name, _, _, example = max(ack.errors, key=lambda error: error[2])
-            if name in _FOR_GOOD:
+            _, name, _, _, example = max(ack.errors, key=lambda error: error[2])
+            if not is_for_good(ack):
+                self._aborted(worker, f"could not deliver all of an epoch: {example} ({name})")
+            else:
+                self._tell_failure(ack)
                 self.ledger.acknowledge(ack.chunk, [], ack.errors, 0)
                 self._let_go(ack.chunk)
-                self._fail(
-                    DeliveryError(f"{example}: the broker refuses rows of this epoch ({name})", code=name, errno=code)
-                )
-            else:
-                self._aborted(worker, f"could not deliver all of an epoch: {example} ({name})")
         self._commit()
 
     def _keep_left_out(self, number: int) -> None:
-        """Keep the rows of a chunk that cannot go, before its epoch can be committed, once however often it is sent."""
-        chunk, left_out = self._chunks[number], self._left_out.pop(number, [])
-        if number in self._kept:
-            return
-        self._kept[number] = 0, 0
         try:
-            self._kept[number] = self.leave_out(
-                left_out,
-                chunk.layout,
-                lambda core, rows: _core.rows_of_block(core, self.address, chunk.place[0], rows),
-                (chunk.origin, chunk.first_row),
-            )
+            self.left_out.keep(number, self._chunks[number], self.address)
         except EncodeError as error:  # the rows count as failed
             self._fail(error)
 
@@ -474,35 +363,31 @@ class Coordinator:
                 )
             )
         else:
-            self._trouble.pop(worker, None)
-            for ack in self.commits.committed(message.lane):
-                self._acknowledge(ack)
+            self.commits.succeeds(worker)
+            self._count(self.commits.committed(message.lane))
             self._push(message.lane)
             self._commit()
 
+    def _count(self, acks: list[control.Ack]) -> None:
+        """Count what a lane has committed with one transaction."""
+        for ack in acks:
+            self._acknowledge(ack)
+        if acks:
+            self.ledger.committed()
+
     def _aborted(self, worker: int, what: str) -> None:
         """Have the transactions of a worker begun anew by another one, for as long as a message may be on its way."""
-        now = time.monotonic()
-        since, limit = self._trouble.setdefault(worker, now), self.config.writer.delivery_timeout_secs
-        if worker in self._starting:
+        if worker in self._starting or self.commits is None:
             return
-        if limit and now - since > limit:
-            self._fail(
-                DeliveryError(f"worker {worker} {what}, for {limit:g} s (delivery_timeout_secs)", retriable=True)
-            )
+        limit = self.config.writer.delivery_timeout_secs
+        if self.commits.keeps_failing(worker, limit, time.monotonic()):
+            what = f"{self._workers.name(worker)} {what}, for {limit:g} s (delivery_timeout_secs)"
+            self._fail(DeliveryError(what, retriable=True))
         else:
             self._died(worker, what, None)
 
-    def _fenced(self, what: str) -> str:
-        if not self._exactly_once:
-            return f"{self.config.topic}: {what}"
-        return (
-            f'job "{self.config.writer.job}": another writer of the same job has taken over; what this one had not '
-            f"committed is not in the topic, and the other one goes on; {what}"
-        )
-
     def _acknowledge(self, ack: control.Ack) -> None:
-        bad, oversize = self._kept.pop(ack.chunk, (0, 0))
+        bad, oversize = self.left_out.count(ack.chunk)
         # The ledger first: a Ctrl-C in between then costs nothing but a place in an arena that is about to go.
         self.ledger.acknowledge(
             ack.chunk,
@@ -521,52 +406,15 @@ class Coordinator:
 
     def _tell_failure(self, ack: control.Ack) -> None:
         """Keep what went wrong with a chunk's rows, if anything did."""
+        chunk = self._chunks[ack.chunk]
         if ack.failure is not None:
-            chunk = self._chunks[ack.chunk]
             row, column, text = ack.failure
             self._fail(row_error(chunk.origin, chunk.first_row + row, column, text))
         elif ack.errors:
-            code, name, rows, _, example = max(ack.errors, key=lambda error: error[2])
-            self._fail(
-                DeliveryError(
-                    f"{example}: the broker did not take {rows} rows of one chunk ({name}); the report has the counts",
-                    code=name,
-                    errno=code,
-                )
-            )
-
-    def leave_out(
-        self,
-        left_out: list[control.RowLeftOut],
-        layout: int,
-        read: Callable[[_core.Schema, list[int]], object],
-        named: tuple[str | Origins, int],
-    ) -> tuple[int, int]:
-        """Keep the rows that are not sent, where they are to be kept; returns how many are bad, and how many too large.
-
-        read    gives the rows by number, as _core.rows_of_block does
-        named   what an error calls row 0: its origin, and its number there
-        Raises  EncodeError where they cannot be kept
-        """
-        counts = [0, 0]
-        letters = []
-        origin, first_row = named
-        for row, rows, column, text, large in sorted(left_out):
-            counts[large] += rows
-            error = row_error(origin, first_row + row, column, text)
-            if not self._warned[large]:
-                self._warned[large] = True
-                _log.warning("%s; such rows are left out: %s", error, "on_oversize" if large else "on_bad_row")
-            for at in range(row - rows + 1, row + 1) if self._policies[large] == "dead_letter" else ():
-                source, number = find_row(origin, first_row + at)
-                letters.append(DeadLetter(at, str(error), "oversize" if large else "bad_row", source, number))
-        if letters and self.dead_letters is not None:
-            self.dead_letters.append(layout, letters, read)
-        return counts[0], counts[1]
+            self._fail(not_taken(ack, chunk, self.config.writer))
 
     def _let_go(self, number: int) -> None:
-        self._left_out.pop(number, None)
-        self._kept.pop(number, None)
+        self.left_out.forget(number)
         chunk = self._chunks.pop(number, None)
         for place in chunk.holds if chunk is not None else ():
             self.arena.release(place)
@@ -578,10 +426,10 @@ class Coordinator:
         """
         accused = None if suspect is None else self._chunks.get(suspect)
         kills = suspect is not None and accused is not None and self._restarts.blame(suspect)
-        what = f"worker {worker} of {self.workers} {how}"
+        what = f"{self._workers.name(worker)} {how}"
         if self.failure is None and not kills and self._restarts.allowed(time.monotonic()):
             return self._replace(worker, what)
-        self._leave(self._lanes_of(worker))
+        self._leave(self._workers.lanes_of(worker))
         if kills and accused is not None:
             first, end = (row_name(accused.origin, accused.first_row + row) for row in accused.block_rows)
             what += f", as two before it did; each was encoding the rows from {first} to before {end}"
@@ -589,7 +437,7 @@ class Coordinator:
             what += f"; {self.config.writer.max_restarts_per_min} were replaced within a minute (max_restarts_per_min)"
         for number in self.ledger.died(worker):
             self._let_go(number)
-        for lane in self._lanes_of(worker):
+        for lane in self._workers.lanes_of(worker):
             self._waiting[lane].clear()
             if self.commits is not None and self._exactly_once:
                 self.commits.undo(lane)
@@ -598,11 +446,10 @@ class Coordinator:
 
     def _replace(self, worker: int, what: str) -> None:
         """Start another worker; it sends, in their order, all that the one before it had no answer for."""
-        self._vitals.clear(worker)
         self._known = {known for known in self._known if known[0] != worker}
         if self._exactly_once:
             self._starting.add(worker)  # what it sends again, its transactions decide
-            for lane in self._lanes_of(worker):
+            for lane in self._workers.lanes_of(worker):
                 if not self._in_doubt(lane):
                     self.commits.undo(lane)  # type: ignore[union-attr] # of a job that is exactly once
             _log.warning("%s; another one takes its place", what)
@@ -610,8 +457,7 @@ class Coordinator:
             _log.warning("%s; another one takes its place, and sends %d rows again", what, self._requeue(worker))
         # Brokers may be away just now: they are waited for as long as a message may be on its way.
         limit = max(self.config.initialization_timeout_secs, self.config.writer.delivery_timeout_secs)
-        self._crew.replace(worker, self._start_of(worker, limit))
-        self._renew()
+        self._workers.replace(worker, limit)
         self._push_all(worker)
         self._commit()
 
@@ -620,10 +466,12 @@ class Coordinator:
         resent = self.ledger.resent
         if self.commits is not None and not self._exactly_once and worker == 0:
             self.commits.unsent(0)  # what it was to record, it is told again
-        for lane in self._lanes_of(worker):
+        for lane in self._workers.lanes_of(worker):
             self._waiting[lane].clear()
         for number in self.ledger.requeue(worker):
-            self._left_out.pop(number, None)
+            self.left_out.sent_again(number)
+            if self.commits is not None:
+                self.commits.sent_again(number)
             self._waiting[self._chunks[number].lane or 0].append(number)
         return self.ledger.resent - resent
 
@@ -631,14 +479,13 @@ class Coordinator:
         """Go on with a worker in the place of another, once its lanes are fenced: what they had committed counts."""
         assert self.commits is not None  # noqa: S101 - only with transactions
         try:
-            counts = self.commits.resolve(self._lanes_of(worker))
+            counts = self.commits.resolve(self._workers.lanes_of(worker))
         except PenstockError as error:
             self._fail(error)
             return
         self._starting.discard(worker)
         for acks in counts.values():
-            for ack in acks:
-                self._acknowledge(ack)
+            self._count(acks)
         resent = self._requeue(worker)
         _log.warning("worker %d goes on, and sends %d rows again, in new transactions", worker, resent)
         self._push_all(worker)
@@ -702,7 +549,7 @@ class Coordinator:
     def look_at_memory(self) -> None:
         """Note the sum of PSS when it is a new peak."""
         self._memory_looked = time.monotonic()
-        self._peak_memory = max(self._peak_memory, pss_bytes(self._crew.pids()))
+        self._peak_memory = max(self._peak_memory, self._workers.pss_bytes())
 
     def report(self) -> Report:
         """Return the counts so far."""
@@ -730,27 +577,11 @@ class Coordinator:
             return
         self._closed = True
         try:
-            if self.dead_letters is not None:
-                self.dead_letters.close()
+            self.left_out.close()
             if self._tokens is not None:
                 self._tokens.close()
             if self.commits is not None:
                 self.commits.close()
-            self._crew.close(kill=kill and not self._exactly_once)  # transactions that are open are given up
+            self._workers.close(kill=kill and not self._exactly_once)  # transactions that are open are given up
         finally:
             self.arena.close()
-
-
-def _transaction_refused(servers: str, message: control.Refused) -> PenstockError:
-    """Return the error for a lane that gets no transactions."""
-    what, code = f'transactional id "{message.topic}" on {servers}', message.code
-    if code == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED":
-        text = "the broker does not let this login use it; ask for ACLs that allow WRITE and DESCRIBE on the id"
-    elif code == "INVALID_TRANSACTION_TIMEOUT":
-        return ConfigError(
-            f"{what}: {message.text}; give a transaction.timeout.ms of at most the broker's transaction.max.timeout.ms",
-            code=code,
-        )
-    else:
-        text = message.text
-    return ConnectError(f"{what}: {text} ({code})", code=code, retriable=code == "_TIMED_OUT")

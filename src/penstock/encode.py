@@ -92,6 +92,8 @@ class Plan:
                 "on_oversize=key_only needs a key: a message without key and value says nothing; give key"
             )
         self._refuse_key_beyond_index()
+        # With an index the changes of one key go to one partition, in the order of their batches, key or no key.
+        self.hashed = key or self.placement.hashed or (JsonKey(self.index) if self.index else None)
         skip_bad = writer.on_bad_row != "fail"
         self.layout = Layout(
             spec,
@@ -104,9 +106,9 @@ class Plan:
             skip_oversize=writer.on_oversize in {"skip", "dead_letter"},
             key_only=writer.on_oversize == "key_only",
             truncate_columns=tuple(find_text(schema, column, "truncate_columns") for column in writer.truncate_columns),
+            # A transaction with a message that was refused is aborted, and nothing of it is sent again by itself.
+            resend=writer.delivery == "at_least_once" and (writer.reorder_on_reject or not self.affine),
         )
-        # With an index the changes of one key go to one partition, in the order of their batches, key or no key.
-        self.hashed = key or self.placement.hashed or (JsonKey(self.index) if self.index else None)
         # An update takes the place of the old row only where that was: in the same topic.
         self.pairs = form.pairs and self.changes.mode == "op" and writer.topic_column is None
         weighted = form.packing.weighted or not writer.max_weight

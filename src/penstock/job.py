@@ -18,10 +18,11 @@ import msgspec
 from penstock.errors import ConfigError, SourceError
 from penstock.lanes import Epoch
 from penstock.progress import Progress
-from penstock.report import JobReport
+from penstock.report import JobPartition, JobReport
+from penstock.runs import LaneRuns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from penstock.config import Config
     from penstock.control import PartitionAck
@@ -103,6 +104,14 @@ class Job:
         self._offsets: dict[str, dict[str, int]] = {}
         if first is not None:
             self._offsets = {topic: dict(offsets) for topic, offsets in first.offsets.items()}
+        # of all that was committed; None: not all of it is known
+        self._runs: list[LaneRuns | None] = [self._begin_runs(stand, audit=writer.audit) for stand in self._stands]
+        self._runs_to_come: dict[int, LaneRuns | None] = {}
+
+    def _begin_runs(self, stand: Progress | None, *, audit: bool) -> LaneRuns | None:
+        if not audit or not self.exactly_once or not (stand is None or stand.audited):
+            return None
+        return LaneRuns({} if stand is None else stand.runs, str(self._fixed["topic"]))
 
     def _check(self, progress: Progress) -> None:
         for name, wanted in self._fixed.items():
@@ -118,6 +127,10 @@ class Job:
                 f'job "{self.name}" began with {what}; what it has delivered would not fit what is to come: give what '
                 "it began with, another name, or restart (--restart true), which delivers everything again"
             )
+
+    def begin_after(self, former: Mapping[int, Progress]) -> None:
+        """Begin a life of the job that comes after this one, whatever the clocks say."""
+        self._began_ms = max([self._began_ms, *(progress.began_ms + 1 for progress in former.values())])
 
     # --- where it begins ---
 
@@ -215,9 +228,10 @@ class Job:
         """End the open epoch and return it, None where there is nothing to record that is not recorded."""
         if self._locate is not None and (position := self._locate()) is not None:
             self._position, self._position_rows = position, self._reached
-        if (self._reached, self._position_rows, finished) == self._recorded:
+        now = self._reached, self._position_rows, finished
+        if self._recorded in {now, (self._reached, self._position_rows, True)}:
             return None
-        self._recorded = self._reached, self._position_rows, finished
+        self._recorded = now
         self._cut_at, self._bytes, self._since = self._reached, 0, None
         return Epoch(number, self._reached, self._position, self._position_rows, finished)
 
@@ -242,8 +256,15 @@ class Job:
             max(0, high - known.get(str(number), 0)) for number, high in high_watermarks.items()
         )
 
-    def record(self, lane: int, epoch: Epoch) -> Progress:
-        """Return what is to be recorded of a lane at the end of an epoch; one that was further stays where it was."""
+    def record(self, lane: int, epoch: Epoch, answers: Iterable[PartitionAck]) -> Progress:
+        """Return what is to be recorded of a lane at the end of an epoch; one that was further stays where it was.
+
+        answers  what became of the epoch's messages
+        """
+        known = self._runs[lane]
+        to_come = None if known is None else known.with_epoch(answers)
+        told = None if to_come is None else to_come.told()
+        self._runs_to_come[lane] = None if told is None else to_come
         before = self._stands[lane]
         if before is not None and before.rows > epoch.rows:
             where = (before.rows, before.position, before.position_rows, before.finished)
@@ -265,6 +286,8 @@ class Job:
             finished=finished,
             stream_id=self.stream_id,
             offsets=self._offsets,
+            audited=told is not None,
+            runs=told or {},
             updated_ms=_now_ms(),
             **self._fixed,
         )
@@ -272,6 +295,7 @@ class Job:
     def recorded(self, progress: Progress) -> None:
         """Note that this is recorded."""
         self._stands[progress.lane] = progress
+        self._runs[progress.lane] = self._runs_to_come.pop(progress.lane)
 
     def is_ours(self, lane: int, progress: Progress | None) -> bool:
         """Tell whether what is recorded of a lane is what this run, or one before it, has recorded."""
@@ -281,6 +305,12 @@ class Job:
     def report(self) -> JobReport:
         """Return what the receipt says of the job."""
         rows = [0 if progress is None else progress.rows for progress in self._stands]
+        known = [None if runs is None else runs.told() for runs in self._runs]
+        partitions = [
+            JobPartition(*_place(place), sum(run[2] for run in runs), runs)
+            for told in known
+            for place, runs in (told or {}).items()
+        ]
         return JobReport(
             name=self.name,
             lanes=self.lanes,
@@ -288,7 +318,13 @@ class Job:
             resumed_from=self.resumed_from,
             finished=all(progress is not None and progress.finished for progress in self._stands),
             possible_repeats=self.possible_repeats,
+            partitions=None if None in known else tuple(sorted(partitions, key=lambda one: (one.topic, one.partition))),
         )
+
+
+def _place(text: str) -> tuple[str, int]:
+    topic, _, partition = text.partition("/")
+    return topic, int(partition)
 
 
 def _plan_of(config: Config) -> str:

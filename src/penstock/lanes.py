@@ -105,6 +105,10 @@ class Lanes:
                 found.append((number, lane.told))
         return found
 
+    def answers(self, lane: int) -> list[Ack]:
+        """Return the answers of a lane's epoch, which count when it is committed."""
+        return self._lanes[lane].answers
+
     def recorded(self, lane: int) -> tuple[Epoch, list[Ack]]:
         """Begin a lane's next epoch: the one that it was told of is recorded. Returns it, and what counts now."""
         here = self._lanes[lane]

@@ -252,6 +252,7 @@ class Layout(msgspec.Struct, array_like=True, frozen=True):
     skip_oversize  likewise one whose message would be larger than max_payload
     key_only       of such a row the key is sent, without a value
     truncate_columns  of such a row these are cut
+    resend            messages that the broker refuses may be sent again, behind what came after them
     """
 
     spec: Any
@@ -264,6 +265,7 @@ class Layout(msgspec.Struct, array_like=True, frozen=True):
     skip_oversize: bool = False
     key_only: bool = False
     truncate_columns: tuple[int, ...] = ()
+    resend: bool = False
 
 
 def make_packer(layout: Layout) -> _core.Packer:

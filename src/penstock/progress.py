@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from penstock.errors import ConnectError
+from penstock.produce import transactional_id
 from penstock.reader import Reader
 from penstock.report import Sum  # noqa: TC001 - msgspec reads the annotation
 
@@ -63,6 +64,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     position_rows  how many rows lie before that position
     stream_id      the next one, of formats that have it
     offsets        at_least_once: by topic and partition, the offset behind the last message that is acknowledged
+    audited        `runs` has all that this lane has sent since the job began
     runs           with audit: by "topic/partition" the runs of all of the job so far, as PartitionReport.runs
     updated_ms     when the record was made
     """
@@ -82,6 +84,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool = False
     stream_id: int = 0
     offsets: dict[str, dict[str, int]] = {}
+    audited: bool = False
     runs: dict[str, tuple[tuple[int, int, int, Sum], ...]] = {}
     updated_ms: int
 
@@ -131,7 +134,7 @@ def sum_up(lanes: Mapping[int, Progress]) -> Job:
 
 def transactional_ids(job: str, lanes: int) -> list[str]:
     """Return the transactional ids of a job's lanes."""
-    return [f"{job}-{lane}" for lane in range(lanes)]
+    return [transactional_id(job, lane) for lane in range(lanes)]
 
 
 def decode_progress(key: bytes | None, value: bytes | None) -> Progress:
@@ -171,7 +174,7 @@ class ProgressReader:
         self._topic = config.writer.progress_topic
         self._patience = int(config.kafka.get("transaction.timeout.ms", _TRANSACTION_MS)) / 1000
         # a follower near by, which client.rack asks for, may know a lower high watermark than the leader
-        options: dict[str, str | int | bool] = {"fetch.wait.max.ms": _FETCH_WAIT_MS, "client.rack": ""}
+        options = {"fetch.wait.max.ms": str(_FETCH_WAIT_MS), **config.consumer_options, "client.rack": ""}
         self._reader = Reader(config, tokens, isolation, options)
         self._wait = wait
         self._told = False

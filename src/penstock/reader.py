@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from penstock.config.kafka.options import property_table
-from penstock.errors import ConnectError
+from penstock.errors import ConfigError, ConnectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,21 +48,24 @@ class Reader:
         config: Config,
         tokens: Tokens | None,
         isolation: Isolation,
-        options: Mapping[str, str | int | bool] | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
-        from confluent_kafka import Consumer  # noqa: PLC0415 - 0.15 s that a wrong flag need not wait for
+        from confluent_kafka import Consumer, KafkaException  # noqa: PLC0415 - 0.15 s that a wrong flag need not take
 
-        self._consumer = Consumer(
-            {
-                **client_options(config, tokens, consumer=True),
-                **(options or {}),
-                "group.id": "penstock",  # never joined, and nothing is committed for it
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",  # where what was to be read next is deleted meanwhile
-                "isolation.level": isolation,
-            }
-        )
+        all_options = {
+            **client_options(config, tokens, consumer=True),
+            **(options or {}),
+            "group.id": "penstock",  # never joined, and nothing is committed for it
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",  # where what was to be read next is deleted meanwhile
+            "isolation.level": isolation,
+        }
+        try:
+            self._consumer = Consumer(all_options)
+        except KafkaException as error:
+            text = config.redactor.redact(error.args[0].str())
+            raise ConfigError(f"librdkafka refuses the configuration: {text}", code=error.args[0].name()) from None
         self.servers = config.kafka["bootstrap.servers"]
         self.timeout_secs = float(config.initialization_timeout_secs)
         self._redact = config.redactor.redact

@@ -33,7 +33,8 @@ class PartitionReport(msgspec.Struct, frozen=True):
     rows          input rows, each counted once however many messages it needed
     first_offset  lowest and highest offset that a delivery report named; None where the broker named none (acks=0).
     last_offset   Other producers may have written between the two
-    runs          with audit: the acknowledged offsets, each run without a gap as (first, last, count, sum); the sum is
+    runs          with audit: the acknowledged offsets, each run as (first, last, count, sum), without a gap but for the
+                  marks of our transactions; the sum is
                   that of the XXH64 of key and value, modulo 2^64, as 16 hexadecimal digits. None without audit
     """
 
@@ -61,6 +62,15 @@ class ErrorReport(msgspec.Struct, frozen=True):
     example: str
 
 
+class JobPartition(msgspec.Struct, frozen=True):
+    """What one partition has of a job, all of its runs taken together; runs as in PartitionReport."""
+
+    topic: str
+    partition: int
+    messages: int
+    runs: tuple[tuple[int, int, int, Sum], ...]
+
+
 class JobReport(msgspec.Struct, frozen=True):
     """What is known of a job, all of its runs taken together.
 
@@ -70,6 +80,8 @@ class JobReport(msgspec.Struct, frozen=True):
     finished          all of the source is delivered, and the job run again does nothing
     possible_repeats  at_least_once: messages that were already in the topic behind the last recorded position when this
                       run began, and may have been sent again
+    partitions        exactly_once with audit: all that the job has committed, in all its runs, for `penstock verify`;
+                      None where some of it was written without audit, or the runs are too many to be recorded
     """
 
     name: str
@@ -78,6 +90,7 @@ class JobReport(msgspec.Struct, frozen=True):
     resumed_from: int = 0
     finished: bool = False
     possible_repeats: int = 0
+    partitions: tuple[JobPartition, ...] | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +104,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unknown_rows       rows that may or may not be in the log: a worker died with them, or the answer was lost
     skipped_rows       rows that send nothing by their meaning: a weight of 0, or changes that an index or the
                        output buffer has merged with others
-    bad_rows           rows left out because they cannot be encoded, as on_bad_row says; oversize_rows because they
-                       are too large, as on_oversize says
+    bad_rows           rows left out because they cannot be encoded, or because the broker refuses their message, as
+                       on_bad_row says; oversize_rows because they are too large, as on_oversize says
     shortened_rows     rows sent without a value, or cut, because they are too large (on_oversize key_only, truncate)
     resent_rows        rows sent once more, because a worker died with them; each counts once in `rows`, and some may be
                        in the topic twice
@@ -146,13 +159,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain dicts, lists, numbers and strings, in the order of the JSON text."""
-        plain = msgspec.to_builtins(self)
-        plain["partitions"] = [
-            part | {"runs": None if part["runs"] is None else list(map(list, part["runs"]))}
-            for part in plain["partitions"]
-        ]
-        plain["errors"] = list(plain["errors"])
-        return dict(plain)
+        plain: dict[str, Any] = msgspec.json.decode(self.to_json())
+        return plain
 
     def to_json(self) -> str:
         """Return the fields as one line of JSON text without a line end."""
@@ -217,7 +225,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             (self.failed_rows, "NOT acknowledged: {}"),
             (self.unknown_rows, "UNKNOWN: {} may or may not be in the topic"),
             (self.skipped_rows, "skipped: {} of weight 0 or merged away"),
-            (self.bad_rows, "LEFT OUT: {} that cannot be encoded"),
+            (self.bad_rows, "LEFT OUT: {} that cannot be encoded, or that the broker refuses"),
             (self.oversize_rows, "LEFT OUT: {} too large for a message"),
             (self.shortened_rows, "SHORTENED: {} too large for a message"),
         )

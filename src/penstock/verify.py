@@ -5,6 +5,8 @@
                     inside a run  ▶ count and sum must be the run's
                     outside       ▶ a repeat where its hash is also inside a run, foreign where it is not
 
+What was delivered exactly once is read as a consumer does that reads committed, and there a repeat is a difference.
+
 Nothing of the producer's side takes part, but for the hash of a message (src/core/xxhash.cpp), of which headers and
 timestamp are no part.
 
@@ -22,14 +24,15 @@ import msgspec
 
 from penstock import _core
 from penstock.cluster import Cluster
+from penstock.config.settings import Delivery  # noqa: TC001 - msgspec reads the annotation
 from penstock.errors import ConfigError, ConnectError, SourceError
 from penstock.reader import Reader
-from penstock.report import PartitionReport  # noqa: TC001 - msgspec reads the annotation
+from penstock.report import JobPartition, JobReport, PartitionReport  # noqa: TC001 - msgspec reads the annotation
 from penstock.tokens import open_tokens
 
 if TYPE_CHECKING:
     from penstock.config import Config
-    from penstock.reader import Place
+    from penstock.reader import Isolation, Place
     from penstock.runs import Run
 
 __all__ = ["PartitionFinding", "Receipt", "Verdict", "Verification", "read_receipt", "verify"]
@@ -37,18 +40,37 @@ __all__ = ["PartitionFinding", "Receipt", "Verdict", "Verification", "read_recei
 Verdict = Literal["agrees", "cannot tell", "differs"]
 _WORSE: Final[tuple[Verdict, ...]] = ("agrees", "cannot tell", "differs")
 
-# What a job that is not transactional wrote; a transactional one's is read with read_committed.
-_ISOLATION: Final = "read_uncommitted"
+_ISOLATION: Final[dict[Delivery, Isolation]] = {
+    "at_least_once": "read_uncommitted",
+    "exactly_once": "read_committed",
+}
+_ENDS: Final[dict[Isolation, str]] = {
+    "read_uncommitted": "the log ends before {}: it was cut, or the topic made anew",
+    "read_committed": "what is committed ends before {}: a transaction is open (`penstock transactions list`), or the "
+    "log was cut, or the topic made anew",
+}
+_TWICE: Final = "consumers that read committed see messages twice, which exactly once rules out"
 _ALL: Final = 2**64
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What is needed of a report, as `penstock write --json` prints it; other members are not looked at."""
+    """What is needed of a report, as `penstock write --json` prints it; other members are not looked at.
+
+    job       where it has partitions, these are looked at: all that the job has committed, not in this run alone
+    delivery  exactly_once: the topic is read as consumers do that read committed, and a repeat is a difference
+    """
 
     topic: str
     messages: int
     unknown_offsets: int
     partitions: tuple[PartitionReport, ...]
+    delivery: Delivery = "at_least_once"
+    job: JobReport | None = None
+
+    @property
+    def places(self) -> tuple[PartitionReport | JobPartition, ...]:
+        """What is to be verified."""
+        return self.partitions if self.job is None or self.job.partitions is None else self.job.partitions
 
 
 class PartitionFinding(msgspec.Struct, frozen=True):
@@ -112,19 +134,20 @@ def verify(receipt: Receipt, config: Config, *, whole: bool = False) -> Verifica
     Raises   ConnectError when a broker or topic cannot be reached, or does not answer for initialization_timeout_secs
     """
     tokens = open_tokens(config)
-    topics = sorted({part.topic for part in receipt.partitions})
+    topics = sorted({part.topic for part in receipt.places})
     with Cluster(config, None if tokens is None else tokens.first()) as cluster:
         cluster.connect()  # a refused login is explained here
         policies = {topic: cluster.settings(topic)[0].get("cleanup.policy", "") for topic in topics}
     inside = array("Q")
-    with contextlib.closing(Reader(config, tokens, _ISOLATION)) as reader:
+    isolation = _ISOLATION[receipt.delivery]
+    with contextlib.closing(Reader(config, tokens, isolation)) as reader:
         parts = _partitions(reader, receipt, topics, whole=whole)
         _read(reader, parts, inside)
         for part in parts:
             if part.short:  # what was deleted while it was read is not missing
                 part.low, _ = reader.ends(part.topic, part.number)
     _core.sort_hashes(inside)
-    findings = tuple(part.finding(inside, policies[part.topic]) for part in parts)
+    findings = tuple(part.finding(inside, policies[part.topic], isolation) for part in parts)
     verdicts: set[Verdict] = {finding.verdict for finding in findings}
     text = ""
     if receipt.unknown_offsets:
@@ -167,16 +190,22 @@ class _Partition:
         """A run lacks messages."""
         return any(seen < run[2] for seen, run in zip(self._seen, self.runs, strict=True))
 
-    def finding(self, inside: array[int], policy: str) -> PartitionFinding:
-        """Judge all that was read. inside: the hashes in all runs, sorted; policy: the topic's cleanup.policy."""
+    def finding(self, inside: array[int], policy: str, isolation: Isolation) -> PartitionFinding:
+        """Judge all that was read, with this isolation.
+
+        inside  the hashes in all runs, sorted
+        policy  the topic's cleanup.policy
+        """
         judged = [
-            self._judge(run, seen, total, policy)
+            self._judge(run, seen, total, policy, isolation)
             for run, seen, total in zip(self.runs, self._seen, self._sums, strict=True)
         ]
         # the first of the worst
         verdict, text = max(judged, key=lambda one: _WORSE.index(one[0]), default=("agrees", ""))
         ours = _core.find_sorted(inside, self._outside)
         repeat, foreign = ours.find(1), ours.find(0)
+        if repeat >= 0 and isolation == "read_committed":
+            verdict, text = "differs", f"{text}; {_TWICE}" if text else _TWICE
         return PartitionFinding(
             topic=self.topic,
             partition=self.number,
@@ -190,7 +219,7 @@ class _Partition:
             text=text,
         )
 
-    def _judge(self, run: Run, seen: int, total: int, policy: str) -> tuple[Verdict, str]:
+    def _judge(self, run: Run, seen: int, total: int, policy: str, isolation: Isolation) -> tuple[Verdict, str]:
         first, last, count, wanted = run
         where = f"offset {first}" if first == last else f"offsets {first} to {last}"
         if seen == count:
@@ -199,7 +228,7 @@ class _Partition:
         if first < self.low:
             return "cannot tell", f"{where}: deleted, the log begins at {self.low}"
         if last >= self.high:
-            return "cannot tell", f"{where}: the log ends before {self.high}: it was cut, or the topic made anew"
+            return "cannot tell", f"{where}: {_ENDS[isolation].format(self.high)}"
         missing = f"{where}: {count - seen} of {count} messages are not there"
         if "compact" in policy:
             return "cannot tell", f"{missing}; the topic is compacted"
@@ -214,7 +243,7 @@ def _partitions(reader: Reader, receipt: Receipt, topics: list[str], *, whole: b
         (part.topic, part.partition): sorted(
             (first, last, count, int(total, 16)) for first, last, count, total in part.runs or ()
         )
-        for part in receipt.partitions
+        for part in receipt.places
     }
     there: set[Place] = set()
     for topic in topics:

@@ -133,8 +133,9 @@ class Work:
         elif isinstance(message, control.Deal):
             producer = self._opened(message.lane)
             if message.layout in self._batch_encoders:
-                made = self._batch_encoders[message.layout].messages(self._arena, message.place)
-                producer.produce_messages(message.chunk, self._arena, message.place, made)
+                encoder = self._batch_encoders[message.layout]
+                made = encoder.messages(self._arena, message.place)
+                producer.produce_messages(message.chunk, self._arena, message.place, made, encoder.layout)
             else:
                 producer.produce(message.chunk, self._packers[message.layout], self._arena, message.place)
         elif isinstance(message, control.Commit):
@@ -206,7 +207,7 @@ class Work:
             os.read(fd, 8)
 
     def _chunks(self, found: list[_core.ChunkResult], *, failing: bool) -> Iterator[control.FromWorker]:
-        for chunk, partitions, errors, unknown_rows, null_keys, failure, left_out, shortened in found:
+        for chunk, partitions, errors, unknown_rows, null_keys, failure, left_out, shortened, refused in found:
             if failing and errors:
                 continue
             shown = [
@@ -217,7 +218,7 @@ class Work:
             *parts, rest = _packets(partitions)
             for part in parts:
                 yield control.PartialAck(chunk, part)
-            yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure, shortened)
+            yield control.Ack(chunk, rest, errors, unknown_rows, null_keys, failure, shortened, refused)
 
     def _fails(self, lane: int, code: int, text: str) -> control.Failing:
         """Say why a producer cannot go on.

@@ -71,8 +71,8 @@ def test_a_topic_that_may_not_be_made(place: Place, tmp_path: Path, capsys: pyte
     with pytest.raises(ConnectError, match="could not be made") as refused:
         penstock.write(ROW, config=config, workers=0)
     assert str(refused.value) == (
-        f'topic "open.never.made" on {options["bootstrap.servers"]} does not exist, and create_topic could not make '
-        "it: the broker does not let this login; ask for an ACL that allows CREATE, or for the topic itself "
+        f'topic "open.never.made" on {options["bootstrap.servers"]} does not exist, and could not be made: the '
+        "broker does not let this login; ask for an ACL that allows CREATE, or for the topic itself "
         "(TOPIC_AUTHORIZATION_FAILED)"
     )
     path = tmp_path / "connector.json"

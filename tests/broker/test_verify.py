@@ -212,6 +212,84 @@ def test_gaps_differ_unless_the_topic_is_compacted(
     assert found["text"] == "offsets 0 to 2: 1 of 3 messages are not there; the topic is compacted"
 
 
+@pytest.fixture
+def committed(kafka: Kafka, new_topic: Callable[..., str]) -> tuple[Producer, Report]:
+    """Messages 0 and 1 aborted, then 4 to 6 of one committed transaction, and the receipt of these."""
+    topic = new_topic(1)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": topic})
+    producer.init_transactions(20)
+    transaction(producer, topic, 0, 1, commit=False)
+    transaction(producer, topic, 0, 1, 2)
+    total = sum(hashed(b"k", b"%d" % number) for number in range(3)) % 2**64
+    part = penstock.PartitionReport(topic, 0, 3, 3, 3, 5, ((3, 5, 3, f"{total:016x}"),))
+    return producer, penstock.Report(topic=topic, rows=3, messages=3, partitions=(part,), delivery="exactly_once")
+
+
+def transaction(producer: Producer, topic: str, *numbers: int, commit: bool = True) -> None:
+    producer.begin_transaction()
+    for number in numbers:
+        producer.produce(topic, key=b"k", value=b"%d" % number, partition=0)
+    assert producer.flush(20) == 0
+    producer.commit_transaction(20) if commit else producer.abort_transaction(20)
+
+
+def test_what_was_aborted_is_no_repeat(verify: Verifier, committed: tuple[Producer, Report]) -> None:
+    """Attempts that were aborted, before and after, are not seen where the delivery was exactly once."""
+    producer, receipt = committed
+    transaction(producer, receipt.topic, 2, 1, commit=False)
+    for flags in ((), ("--whole",)):
+        (found,) = verify.parts(receipt, *flags, code=0)
+        assert (found["messages"], found["repeats"], found["foreign"], found["text"]) == (3, 0, 0, "")
+    (found,) = verify.parts(msgspec.structs.replace(receipt, delivery="at_least_once"), "--whole", code=0)
+    assert (found["repeats"], found["first_repeat"]) == (4, 0)
+
+
+def test_a_committed_repeat_differs(verify: Verifier, committed: tuple[Producer, Report]) -> None:
+    """A repeat that consumers of committed messages see is what exactly once promises not to be there."""
+    producer, receipt = committed
+    transaction(producer, receipt.topic, 7)
+    assert verify.parts(receipt, code=0)[0]["foreign"] == 1
+    transaction(producer, receipt.topic, 2)
+    (found,) = verify.parts(receipt, code=5)
+    assert (found["verdict"], found["repeats"], found["first_repeat"]) == ("differs", 1, 9)
+    assert found["text"] == "consumers that read committed see messages twice, which exactly once rules out"
+    assert verify.parts(msgspec.structs.replace(receipt, delivery="at_least_once"), code=0)[0]["repeats"] == 1
+
+
+def test_a_repeat_before_the_receipt_differs_where_all_is_read(
+    verify: Verifier, committed: tuple[Producer, Report]
+) -> None:
+    """Repeats before the first run are found with --whole."""
+    producer, receipt = committed
+    transaction(producer, receipt.topic, 2)
+    part = msgspec.structs.replace(receipt.partitions[0], runs=((7, 7, 1, f"{hashed(b'k', b'2'):016x}"),))
+    later = msgspec.structs.replace(receipt, messages=1, partitions=(part,))
+    assert verify.parts(later, code=0)[0]["repeats"] == 0
+    (found,) = verify.parts(later, "--whole", code=5)
+    assert (found["verdict"], found["repeats"], found["first_repeat"]) == ("differs", 1, 5)
+
+
+def test_what_an_open_transaction_hides_cannot_be_told(
+    verify: Verifier, kafka: Kafka, committed: tuple[Producer, Report]
+) -> None:
+    """Behind a transaction of somebody else's that is open nothing can be read committed."""
+    producer, receipt = committed
+    other = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": f"{receipt.topic}.other"})
+    other.init_transactions(20)
+    other.begin_transaction()
+    other.produce(receipt.topic, b"x", partition=0)
+    assert other.flush(20) == 0
+    transaction(producer, receipt.topic, 8)
+    part = msgspec.structs.replace(receipt.partitions[0], runs=((8, 8, 1, f"{hashed(b'k', b'8'):016x}"),))
+    later = msgspec.structs.replace(receipt, messages=1, partitions=(part,))
+    (found,) = verify.parts(later, code=5)
+    assert found["verdict"] == "cannot tell"
+    assert found["text"].startswith("offset 8: what is committed ends before 7: a transaction is open (")
+    assert verify.parts(receipt, code=0)[0]["messages"] == 3
+    other.abort_transaction(20)
+    assert verify.parts(later, code=0)[0]["messages"] == 1
+
+
 def test_a_topic_that_is_gone(verify: Verifier, kafka: Kafka, written: Report) -> None:
     """No topic, or fewer partitions: more likely another broker than an answer."""
     moved = msgspec.structs.replace(written.partitions[0], partition=7)

@@ -106,7 +106,8 @@ def test_each_offset_is_counted_where_it_belongs(log, low, whole, data):
             part.take(at, hashes[at], inside)
     _core.sort_hashes(inside)
     begin = max(low, 0 if whole or not told else told[0][0])
-    finding = part.finding(inside, "delete")
+    finding = part.finding(inside, "delete", "read_uncommitted")
+    assert finding == part.finding(inside, "delete", "read_committed")
     assert finding.messages == sum(what == "run" for what in log[begin:])
     assert finding.foreign == sum(what == "outside" for what in log[begin:])
     assert finding.repeats == 0

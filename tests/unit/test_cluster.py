@@ -111,6 +111,25 @@ def test_a_topic_that_cannot_be_made(code: int, words: str, monkeypatch: pytest.
     assert told.asked.count("create_topic") == 1
 
 
+def test_the_progress_topic_is_made(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Without create_topic too; when it is only looked at it is not made, and one that is not compacted is told."""
+    settings = (0, "", {"cleanup.policy": "compact"})
+    told = Answers(
+        describe_topic=[MISSING, THERE], create_topic=[(0, "")], partitions=[(1, 0)], topic_config=[settings]
+    )
+    with asking(monkeypatch, told, job="j", progress_topic="p") as found:
+        assert found.progress_topic() == Topic("p", 1, (DESCRIBE, WRITE), settings[2], made=True)
+    assert caplog.text == ""
+    told = Answers(describe_topic=[MISSING])
+    with asking(monkeypatch, told, job="j") as found, pytest.raises(ConnectError, match='topic "penstock-progress"'):
+        found.progress_topic(make=False)
+    assert "create_topic" not in told.asked
+    told = Answers(describe_topic=[THERE], topic_config=[(0, "", {"cleanup.policy": "delete"})])
+    with asking(monkeypatch, told, job="j") as found:
+        assert not found.progress_topic().made
+    assert "is not compacted (cleanup.policy=delete): what jobs record there is deleted in time" in caplog.text
+
+
 def test_no_controller_until_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster that never finds a controller ends with initialization_timeout_secs."""
     told = Answers(describe_topic=[MISSING], create_topic=[(NOT_CONTROLLER, "")])

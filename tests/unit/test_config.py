@@ -438,6 +438,7 @@ def test_every_flag_of_the_table_is_taken_as_a_text() -> None:
         "job": "nightly", "delivery": "exactly_once", "lanes": "2", "epoch_rows": "1000", "epoch_bytes": "1MiB",
         "epoch_secs": "0.5", "progress_topic": "p", "restart": "true",
         "on_bad_row": "skip", "on_oversize": "skip", "dead_letter": "f.arrows", "truncate_columns": "a,b",
+        "reorder_on_reject": "true",
     }  # fmt: skip
     assert set(texts) == {row.name for row in SETTINGS if row.flag is not None}
     oauth = {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}

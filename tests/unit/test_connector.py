@@ -180,7 +180,7 @@ def test_harmless_fields_are_accepted_in_silence(fields: dict[str, Any]) -> None
 @pytest.mark.parametrize("name", NO_MEANING)
 def test_a_field_without_meaning_is_noted_with_the_reason(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is silently not done: at level debug the log says which field has no effect and why."""
-    value: Any = {} if name == "fault_tolerance" else False
+    value: Any = {"producer_options": {"linger.ms": "x"}} if name == "fault_tolerance" else False
     in_transport = name in {"kafka_service", "fault_tolerance"}
     config = load(with_transport(**{name: value}) if in_transport else {**PLAIN, name: value})
     with caplog.at_level(logging.DEBUG, "penstock"):

@@ -214,7 +214,7 @@ def test_layouts_are_those_of_the_control_messages():
     assert (partitions, errors, failure) == ("list[PartitionAck]", "list[ErrorCount]", "RowFailure | None")
     assert get_args(ALIASES["ChunkResult"])[1:] == (
         list[control.PartitionAck], list[control.ErrorCount], int, int, control.RowFailure | None,
-        list[control.RowLeftOut], int,
+        list[control.RowLeftOut], int, tuple[int, int] | None,
     )  # fmt: skip
 
 
@@ -289,7 +289,7 @@ def test_results_are_laid_out_as_told(batch, mock, producer):
     size = pack.measure(arena, place)[2]
     hashes = _core.message_hashes([(message[1], message[2]) for message in pack.collect(arena, place, [])])
     runs = [(0, 1, 2, sum(memoryview(hashes).cast("Q")) % 2**64)]
-    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0, runs)], [], 0, 0, None, [], 0)
+    assert acked == (7, [("", 0, 2, 3, size, 0, 1, 0, runs)], [], 0, 0, None, [], 0, None)
 
     mock.push_request_errors(0, [29, 29])  # TOPIC_AUTHORIZATION_FAILED; its two messages may travel apart
     producer.produce(8, pack, arena, place)

@@ -157,6 +157,7 @@ socket.keepalive.enable = true
 headers = [{key = "a", value = "b"}]
 [transport.config.fault_tolerance.producer_options]
 acks = "all"
+linger.ms = 5
 [writer]
 key = ["id"]
 [writer.create_topic]
@@ -174,7 +175,7 @@ partitions = 3
                 "sasl.username": "alice",
                 "socket.keepalive.enable": True,
                 "headers": [{"key": "a", "value": "b"}],
-                "fault_tolerance": {"producer_options": {"acks": "all"}},
+                "fault_tolerance": {"producer_options": {"acks": "all", "linger.ms": 5}},
             },
         },
         "writer": {"key": ["id"], "create_topic": {"partitions": 3}},
@@ -196,6 +197,8 @@ def test_broken_toml_is_named_by_its_place(tmp_path: Path) -> None:
     assert "hunter2" not in sentence
     twice = '[transport.config]\n"linger.ms" = 5\nlinger.ms = 6\n'
     assert "linger.ms is given twice" in refusal_of(saved(tmp_path, "o.toml", twice))
+    twice = twice.replace("config]", "config.fault_tolerance.producer_options]")
+    assert "fault_tolerance.producer_options: linger.ms is given twice" in refusal_of(saved(tmp_path, "o.toml", twice))
     for text, words in (("a=" + "9" * 5000, "thousands of digits"), ("a=" + "[" * 5000, "nested too deeply")):
         assert words in refusal_of(saved(tmp_path, "o.toml", text))
 

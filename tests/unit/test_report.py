@@ -49,7 +49,7 @@ def test_json_dict_and_struct_say_the_same():
     }
     assert decoded["job"] == {
         "name": "nightly", "lanes": 2, "total_rows": 3_600_000, "resumed_from": 600_000, "finished": True,
-        "possible_repeats": 31,
+        "possible_repeats": 31, "partitions": None,
     }  # fmt: skip
     assert decoded["errors"] == [
         {"code": -192, "name": "_MSG_TIMED_OUT", "rows": 12, "example": "Local: Message timed out"}

@@ -78,8 +78,9 @@ Nothing is written, and no topic is made."""
 _VERIFY_ABOUT: Final = """\
 Read back what a receipt says was acknowledged, and compare: the offsets of each partition in runs, their count, and the
 sum of the hashes of key and value. RECEIPT is what `penstock write --audit true --json` printed, or - for standard
-input. Messages outside of the runs are told as repeats of ours, or foreign; they are nobody's mistake. What has been
-deleted, compacted or cut off cannot be told. Takes 8 bytes of memory for each message."""
+input. Messages outside of the runs are told as repeats of ours, or foreign; they are nobody's mistake, but for repeats
+of what was delivered exactly once, which is read committed. What has been deleted, compacted or cut off cannot be told.
+Takes 8 bytes of memory for each message."""
 
 _JOBS_ABOUT: Final = """\
 List the jobs whose progress is recorded, one in a line: topic, delivery, the rows of the source that are delivered by

@@ -22,7 +22,16 @@ from penstock.config.document import ConfigSource, Document, read_document
 from penstock.errors import ConfigError
 from penstock.names import did_you_mean, shown
 
-__all__ = ["NO_MEANING", "TRANSPORT_FIELDS", "Connector", "Given", "found", "json_kind", "read_connector"]
+__all__ = [
+    "NO_MEANING",
+    "TRANSPORT_FIELDS",
+    "Connector",
+    "FaultTolerance",
+    "Given",
+    "found",
+    "json_kind",
+    "read_connector",
+]
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -31,6 +40,23 @@ class Given(msgspec.Struct, frozen=True):
     value: object
     where: str
     from_json: bool = False
+
+
+class FaultTolerance(msgspec.Struct, frozen=True):
+    """What counts with delivery=exactly_once alone, beside transport.config's options; no value has been checked yet.
+
+    producer_options  over those of transport.config
+    consumer_options  of the consumer that reads the progress of jobs
+    """
+
+    where: str
+    producer_options: Mapping[str, object]
+    consumer_options: Mapping[str, object]
+
+    @property
+    def no_meaning(self) -> str:
+        """Say why it does nothing for a delivery that is another."""
+        return _note(self.where, "fault_tolerance")
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +69,7 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Given]
     options: dict[str, object]
     options_where: str
+    fault_tolerance: FaultTolerance | None
     format: Given | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
@@ -76,7 +103,7 @@ NO_MEANING: Final = {
     "max_batch_size": _INPUTS_ONLY,
     "max_worker_batch_size": _INPUTS_ONLY,
     "kafka_service": "no code of the original reads it either",
-    "fault_tolerance": "its options belong to exactly-once delivery, which is still to come",
+    "fault_tolerance": "its options count with delivery=exactly_once alone",
 }
 _REFUSED: Final = {
     "soft_delete": "an output cannot do that; leave it out or set it to false",
@@ -115,9 +142,9 @@ def read_connector(config: ConfigSource, name: str | None = None) -> Connector:
             settings[field] = Given(value, f"{place}{': ' if document.flat else '.'}{field}", from_json=strict)
         elif own is None:
             options[field] = value
-        elif value is not None:
-            notes.append(_note(origin, f"transport.config.{field}"))
-    _check_exactly_once(fields.get("fault_tolerance"), f"{origin}: transport.config.fault_tolerance", warnings)
+        elif value is not None and field != "fault_tolerance":
+            notes.append(_note(f"{origin}: transport.config.{field}", field))
+    tolerance = _read_fault_tolerance(fields.get("fault_tolerance"), origin, warnings)
     for field, one in _writer_settings(connector, origin, from_json=strict).items():
         if field == "region" and field in settings and settings[field].value != one.value:
             raise ConfigError(f"{settings[field].where} and {one.where} differ; leave one of them out")
@@ -130,6 +157,7 @@ def read_connector(config: ConfigSource, name: str | None = None) -> Connector:
         settings=settings,
         options=options,
         options_where=place,
+        fault_tolerance=tolerance,
         format=None if form is None else Given(form, f"{origin}: format", from_json=strict),
         warnings=(*document.warnings, *warnings),
         notes=tuple(notes),
@@ -233,15 +261,15 @@ def _check_fields(connector: Mapping[str, Any], origin: str) -> tuple[list[str],
             raise ConfigError(f"{origin}: {name} stands at the top; give it inside transport.config")
         elif name in NO_MEANING:
             if value is not None:
-                notes.append(_note(origin, name))
+                notes.append(_note(f"{origin}: {name}", name))
         elif name not in _FIELDS and name not in _TOP_SETTINGS:
             hint = did_you_mean(name, (*_FIELDS, *_TOP_SETTINGS, *NO_MEANING))
             warnings.append(f'{origin}: "{name}" is not a field of a connector and is ignored{hint}')
     return warnings, notes
 
 
-def _note(origin: str, path: str) -> str:
-    return f"{origin}: {path} has no meaning here: {NO_MEANING[path.rpartition('.')[2]]}"
+def _note(where: str, name: str) -> str:
+    return f"{where} has no meaning here: {NO_MEANING[name]}"
 
 
 def _check_transport(transport: Mapping[str, Any], origin: str) -> None:
@@ -256,9 +284,14 @@ def _check_transport(transport: Mapping[str, Any], origin: str) -> None:
         raise ConfigError(f'{origin}: transport.name is {found(name)}; penstock writes "kafka_output" only')
 
 
-def _check_exactly_once(value: object, where: str, warnings: list[str]) -> None:
-    for name, options in _object(_absent(value), where).items():
+def _read_fault_tolerance(value: object, origin: str, warnings: list[str]) -> FaultTolerance | None:
+    where = f"{origin}: transport.config.fault_tolerance"
+    if value is None:
+        return None
+    options: dict[str, Mapping[str, object]] = {name: {} for name in _EXACTLY_ONCE}
+    for name, given in _object(value, where).items():
         if name in _EXACTLY_ONCE:
-            _object(_absent(options), f"{where}.{name}")
+            options[name] = _object(_absent(given), f"{where}.{name}")
         else:  # ignored by the original too
             warnings.append(f'{where} has no member "{name}", it is ignored{did_you_mean(name, _EXACTLY_ONCE)}')
+    return FaultTolerance(where, **options)

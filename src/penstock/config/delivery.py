@@ -46,6 +46,11 @@ def check_delivery(
         raise ConfigError(f"{given['progress_topic'].where}: {shown(writer.progress_topic)} is not a topic name")
     if not exactly_once:
         return
+    if writer.reorder_on_reject:
+        raise ConfigError(
+            f"{given['reorder_on_reject'].where} and delivery=exactly_once exclude each other: a transaction whose "
+            "message is refused is aborted, and nothing of it is sent again; leave one of them out"
+        )
     if kafka["enable.idempotence"] != "true":
         name = next((name for name in _NOT_TRANSACTIONAL if name in options), "enable.idempotence")
         raise ConfigError(

@@ -198,7 +198,12 @@ def _read_toml(text: str, origin: str) -> Any:  # noqa: ANN401 - it is TOML
     for connector in tree["connectors"] if isinstance(tree.get("connectors"), list) else [tree]:
         transport = connector.get("transport") if isinstance(connector, dict) else None
         if isinstance(transport, dict) and isinstance(transport.get("config"), dict):
-            transport["config"] = _dotted(transport["config"], f"{origin}: transport.config")
+            transport["config"] = config = _dotted(transport["config"], f"{origin}: transport.config")
+            tolerance = config.get("fault_tolerance")
+            for name, options in tolerance.items() if isinstance(tolerance, dict) else ():
+                if isinstance(options, dict):
+                    where = f"{origin}: transport.config.fault_tolerance.{name}"
+                    config["fault_tolerance"] = {**config["fault_tolerance"], name: _dotted(options, where)}
     return tree
 
 

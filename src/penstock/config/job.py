@@ -24,6 +24,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A whole job, checked. Its repr shows no password, key, token or header value, nor what references gave.
 
     kafka     every librdkafka option that will be set, defaults included, by its usual name, as text
+    consumer_options  likewise, of the consumer that reads the progress of jobs, over those of kafka
     writer    with `workers` settled: never None here
     tokens    who makes the tokens of OAUTHBEARER; None where nobody does, or librdkafka itself
     warnings  sentences for the user, to be shown once
@@ -35,6 +36,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     kafka: dict[str, str]
     format: Format
     writer: WriterConfig
+    consumer_options: dict[str, str] = {}
     headers: tuple[tuple[str, bytes | None], ...] = ()
     tokens: TokenSource | None = None
     initialization_timeout_secs: int = 60
@@ -95,6 +97,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         headers = tuple((key, None if value is None else f"<{len(value)} bytes>") for key, value in self.headers)
         return self.redactor.redact(
             f"Config(topic={self.topic!r}, kafka={kafka!r}, format={self.format!r}, writer={self.writer!r}, "
+            f"consumer_options={self.consumer_options!r}, "
             f"headers={headers!r}, tokens={self.tokens!r}, "
             f"initialization_timeout_secs={self.initialization_timeout_secs!r}, log_level={self.log_level!r}, "
             f"index={self.index!r}, enable_output_buffer={self.enable_output_buffer!r}, "

@@ -83,6 +83,7 @@ class Settings(TypedDict, total=False):
     on_oversize: OversizePolicy | None
     truncate_columns: Names | None
     dead_letter: str | None
+    reorder_on_reject: bool | None
     # topics and logins
     create_topic: Mapping[str, Any] | None
     region: str | None

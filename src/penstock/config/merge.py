@@ -22,7 +22,7 @@ from penstock.config.kafka.login import settle_login
 from penstock.config.kafka.rules import settle
 from penstock.config.memory import MIN_WORKER_BYTES, memory_shares, workers_text
 from penstock.config.message import check_message, check_policies
-from penstock.config.places import merge_options, merge_settings, read_places
+from penstock.config.places import merge_options, merge_settings, read_consumer_options, read_places
 from penstock.config.references import References, read_references
 from penstock.config.scope import check_scope
 from penstock.config.settings import (
@@ -121,7 +121,8 @@ def _load(
     *,
     for_preview: bool,
 ) -> Config:
-    places = read_places(connector, kafka_options)
+    exactly_once = _is_exactly_once(connector, settings)
+    places = read_places(connector, kafka_options, exactly_once=exactly_once)
     given = merge_settings(places, settings)
     read_references(given, references, for_preview=for_preview)
     warnings = list(connector.warnings) if connector is not None else []
@@ -130,6 +131,11 @@ def _load(
     options, lost, taken = merge_options(places, given, references, for_preview=for_preview)
     warnings += lost
     notes += taken
+    consumer_options: dict[str, str] = {}
+    if connector is not None and exactly_once:
+        consumer_options = read_consumer_options(connector, options, references, for_preview=for_preview)
+    elif connector is not None and connector.fault_tolerance is not None:
+        notes.append(connector.fault_tolerance.no_meaning)
     writer = _writer(given, options.pop("partitioner", None))
     writer = _delivery_timeout(writer, given, options.get("message.timeout.ms"))
     _check_roles(writer, given, warnings)
@@ -177,6 +183,7 @@ def _load(
     return Config(
         topic=_topic(given.get("topic"), writer.topics, for_preview=for_preview),
         kafka=kafka,
+        consumer_options=consumer_options,
         format=form,
         writer=writer,
         headers=read_headers(given.get("headers")),
@@ -197,6 +204,14 @@ def log_warnings(config: Config) -> None:
         log.warning("%s", warning)
     for note in config.notes:
         log.debug("%s", note)
+
+
+def _is_exactly_once(connector: Connector | None, keywords: Mapping[str, object]) -> bool:
+    """Tell which delivery is asked for, before any setting is read: more options count with one of them."""
+    given = keywords.get("delivery")
+    if given is None and connector is not None and "delivery" in connector.settings:
+        given = connector.settings["delivery"].value
+    return given == "exactly_once"
 
 
 def _writer(given: Mapping[str, Given], option: KafkaOption | None) -> WriterConfig:

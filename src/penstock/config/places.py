@@ -1,6 +1,7 @@
 """places: what was given in several places, put together, the higher place winning.
 
-Keywords and flags, then `kafka_options` / -X, then the connector's object.
+Keywords and flags, then `kafka_options` / -X, then the connector's object; of that the producer_options of
+fault_tolerance before transport.config, where the delivery is exactly once.
 """
 
 from __future__ import annotations
@@ -24,11 +25,23 @@ if TYPE_CHECKING:
 
     from penstock.config.references import References
 
-__all__ = ["Place", "merge_options", "merge_settings", "read_places"]
+__all__ = ["Place", "merge_options", "merge_settings", "read_consumer_options", "read_places"]
 
 _NAMES: Final = tuple(row.name for row in SETTINGS if "." not in row.name)
 _MEMBERS: Final = frozenset(row.name for row in SETTINGS if row.name.startswith("format."))
 _WRITER_FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(WriterConfig))
+
+
+# What the consumer that reads the progress of jobs must have, and why.
+_CONSUMER_HAS: Final = {
+    "group.id": ("", "joins no group"),
+    "isolation.level": ("read_committed", "must not take what was aborted for progress"),
+    "enable.auto.commit": ("false", "begins at the beginning each time, and commits nothing"),
+    "auto.offset.reset": ("earliest", "begins at the beginning each time"),
+    "enable.partition.eof": ("true", "must be told where the topic ends"),
+    "client.rack": ("", "asks the leader, which alone knows where the topic ends"),
+}
+_WAY_IN: Final = ("bootstrap.servers", "security.", "sasl.", "ssl.", "https.", "enable.sasl.", "enable.ssl.")
 
 
 class Place(NamedTuple):
@@ -47,12 +60,17 @@ class Place(NamedTuple):
         return any(not is_reference(value) and str(value).strip().upper() != "OAUTHBEARER" for value in named)
 
 
-def read_places(connector: Connector | None, kafka_options: Mapping[str, object] | None) -> list[Place]:
+def read_places(
+    connector: Connector | None, kafka_options: Mapping[str, object] | None, *, exactly_once: bool
+) -> list[Place]:
     """Return the places of options, the lowest first, Java's spellings translated."""
     places: list[Place] = []
     if connector is not None:
         where = connector.options_where
         places.append(Place(where, translate(connector.options, where), connector.settings))
+        if exactly_once and connector.fault_tolerance is not None:
+            where = f"{connector.fault_tolerance.where}.producer_options"
+            places.append(Place(where, translate(connector.fault_tolerance.producer_options, where), {}))
     if kafka_options is not None:
         if not isinstance(kafka_options, Mapping):
             raise ConfigError(f"kafka_options must map names to values, found {type(kafka_options).__name__}")
@@ -110,6 +128,39 @@ def merge_options(
     if "bootstrap_servers" in given:
         merged["bootstrap.servers"] = _servers(given["bootstrap_servers"])
     return merged, warnings, notes
+
+
+def read_consumer_options(
+    connector: Connector, options: Mapping[str, KafkaOption], references: References, *, for_preview: bool
+) -> dict[str, str]:
+    """Return the consumer_options of fault_tolerance, for the consumer that reads the progress of jobs.
+
+    options  of the producer, which the consumer has too where they are not its alone
+
+    Raises ConfigError for what that consumer must have otherwise, and for another way to the brokers.
+    """
+    if connector.fault_tolerance is None:
+        return {}
+    read = read_options(
+        connector.fault_tolerance.consumer_options,
+        f"{connector.fault_tolerance.where}.consumer_options",
+        settings=_NAMES,
+        consumer=True,
+        references=references,
+        reads=lambda _: not for_preview,
+    )
+    shared = {spelling(name): str(value) for name, value in connector.options.items()}
+    for name, option in list(read.items()):
+        wanted, why = _CONSUMER_HAS.get(name, (option.value, ""))
+        if option.value != wanted:
+            raise ConfigError(f"{option}: the consumer that reads the progress of jobs {why}; leave it out")
+        if name.startswith(_WAY_IN):
+            if option.value not in {shared.get(name), options[name].value if name in options else None}:
+                raise ConfigError(
+                    f"{option}: the progress of jobs is reached as the topic is; give it in transport.config, for both"
+                )
+            del read[name]
+    return {name: option.value for name, option in read.items()}
 
 
 def _servers(given: Given) -> KafkaOption:

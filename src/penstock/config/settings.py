@@ -85,6 +85,7 @@ class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     on_oversize: OversizePolicy = "fail"
     truncate_columns: tuple[str, ...] = ()
     dead_letter: str | None = None
+    reorder_on_reject: bool = False
     # topics and logins
     create_topic: CreateTopic | None = None
     region: str | None = None

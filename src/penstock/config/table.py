@@ -237,6 +237,9 @@ SETTINGS: Final = (
              "what may be cut, only you know"),
     _setting("dead_letter", "path", "", "file that rows are kept in, an Arrow stream that `penstock write` takes again",
              "none is needed unless on_bad_row or on_oversize is dead_letter"),
+    _setting("reorder_on_reject", "true or false", "false",
+             "rows whose order counts (key, partition, index) are sent again, too, where the broker refuses one that "
+             "went with them, and may then come behind later ones", "order per key is what keys are for: the job ends"),
     _setting("create_topic", "JSON object", "",
              'make a topic that is missing: {"partitions": …, "replication_factor": …, "config": {…}}, each optional',
              "a typing error in a name must not make a topic"),

@@ -262,6 +262,7 @@ def read_options(
     given_as: Mapping[str, str] = MappingProxyType({}),
     settings: Collection[str] = (),
     unchecked: Collection[str] = (),
+    consumer: bool = False,
     references: References | None = None,
     reads: Callable[[str], bool] = lambda _: True,
 ) -> dict[str, KafkaOption]:
@@ -272,23 +273,26 @@ def read_options(
     given_as   the names that options were given by, where they are others: those of Java's clients
     settings   names of penstock's settings: given here by mistake, the error says so
     unchecked  spellings whose range the caller checks instead of librdkafka
+    consumer   they are a consumer's: the producer's own are left out instead
     references what reads references; it remembers what they gave
     reads      told a spelling, whether a reference in its place is needed; if not, only its form is checked, and the
                option is left out
 
     Options for consumers are checked and then left out: they do nothing in a producer, and librdkafka would log a
-    warning for each. Raises ConfigError for the first wrong one; values of secrets are never in its text.
+    warning for each; likewise the other way round. Raises ConfigError for the first wrong one; values of secrets are
+    never in its text.
     Source: the names and ranges are those of the loaded librdkafka, rd_kafka_conf_properties_show.
     """
     read: dict[str, KafkaOption] = {}
     references = references or References()
+    left_out = "P" if consumer else "C"
     for name, given in options.items():
         _check_name(name, where, settings)
         same = spelling(name)
         place = f"{where}: {given_as[name]}" if name in given_as else where
         value, reference = given, None
         if isinstance(given, str) and is_reference(given):
-            if not reads(same) or _is_consumers(name):
+            if not reads(same) or _scope(name) == left_out:
                 check_reference(given, f"{where}: {name}")
                 continue
             value, reference = references.read(given, f"{where}: {name}", public=_is_public(name)), given
@@ -298,7 +302,7 @@ def read_options(
         if twin is not None and twin.value != option.value:
             raise ConfigError(f"{where}: {_pair(twin, option)} are one option with two values; give one of them")
         read[same] = option
-    return {name: option for name, option in read.items() if not _is_consumers(name)}
+    return {name: option for name, option in read.items() if _scope(name) != left_out}
 
 
 def _check_name(name: str, where: str, settings: Collection[str]) -> None:
@@ -388,9 +392,10 @@ def _is_public(name: str) -> bool:
     return spelling(name) in {"bootstrap.servers", "sasl.mechanism"} or (row is not None and bool(row.allowed))
 
 
-def _is_consumers(name: str) -> bool:
+def _scope(name: str) -> str:
+    """Return whose option it is: P of producers, C of consumers, * of both."""
     row = property_table().get(name)
-    return row is not None and row.scope == "C"
+    return "*" if row is None else row.scope
 
 
 def _pair(one: KafkaOption, other: KafkaOption) -> str:
