@@ -80,10 +80,13 @@ class Job:
             self.opened = now
         elif "flushed" in said:
             self.flushed = said["flushed"]
+            self.history.append((now, self.taken, self.taken))  # what a lane had from an earlier run is no news to it
         elif "resumed" in said:
             self.resumed = said["resumed"]
         elif "end" in said:
             self.ended = said
+            if said["end"] == "delivered":
+                self.history.append((now, self.taken, self.taken))
 
     # --- waiting ---
 

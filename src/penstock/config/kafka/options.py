@@ -87,6 +87,12 @@ KAFKA_DEFAULTS: Final = (
         "how long a message may be on its way, attempts to send it again included",
     ),
     KafkaDefault(
+        "topic.metadata.refresh.interval.ms",
+        "10000",
+        "a transaction that waits to be told its partitions notes only so that the topic was deleted; librdkafka asks "
+        "every 300000",
+    ),
+    KafkaDefault(
         "topic.metadata.propagation.max.ms",
         "10000",
         "how long a topic that is suddenly missing is waited for; every topic was seen at the start, and librdkafka's "
