@@ -4,6 +4,7 @@ fix_broker     a real Apache Kafka, a fresh topic per test; the header of the ru
 fix_secure     the same with TLS, logins and rights; a machine with no AWS credentials but those of the test
 fix_broken     what broken configurations of the same Kafka are made of
 fix_connect    Kafka Connect and Debezium as readers of a topic
+fix_jobs       a job with its topics, its many lives, and what readers see of it
 fix_mock       librdkafka's mock cluster: a topic in a millisecond, slow or failing on request
 fix_leftovers  after every test of process/ and broker/ nothing that it opened may remain
 fix_command    the installed `penstock` command
@@ -25,6 +26,7 @@ pytest_plugins = [
     "fix_mock",
     "fix_leftovers",
     "fix_command",
+    "fix_jobs",
 ]
 
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,31 +40,43 @@ class Log:
     watermarks: dict[int, tuple[int, int]]
 
 
-def read_topic(bootstrap_servers: str, topic: str, *, timeout_secs: float = 120) -> Log:
-    """Read every partition from its beginning to the end that it had when we asked."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": f"readback-{uuid.uuid4().hex}",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "error",  # an offset that is gone is a test that wrote too much, not an empty topic
-            "log_level": 0,
-        }
-    )
+def read_topic(
+    bootstrap_servers: str, topic: str, *, isolation: str = "read_committed", timeout_secs: float = 120
+) -> Log:
+    """Read every partition from its beginning to the end that it had when we asked.
+
+    isolation  read_uncommitted shows what was aborted as well; read_committed waits for transactions that are open
+    """
+    settings = {
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": f"readback-{uuid.uuid4().hex}",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,  # the marks at the end of a transaction are offsets without a message
+        "auto.offset.reset": "error",  # an offset that is gone is a test that wrote too much, not an empty topic
+        "log_level": 0,
+    }
+    consumer = Consumer({**settings, "isolation.level": "read_uncommitted"})
     try:
         partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
         watermarks = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20) for p in partitions}
-        left = {p: high for p, (low, high) in watermarks.items() if high > low}
+    finally:
+        consumer.close()
+    left = {p: high for p, (low, high) in watermarks.items() if high > low}
+    consumer = Consumer({**settings, "isolation.level": isolation})
+    try:
         consumer.assign([TopicPartition(topic, p, watermarks[p][0]) for p in left])
         messages: list[Received] = []
         deadline = time.monotonic() + timeout_secs
         while left:
             assert time.monotonic() < deadline, f"{topic}: partitions {left} were not read to their ends in time"
-            for message in consumer.consume(10_000, timeout=0.5):
-                assert message.error() is None, message.error()
-                partition, offset = message.partition(), message.offset()
-                messages.append(Received(partition, offset, message.key(), message.value()))
-                if offset + 1 >= left.get(partition, 0):
+            for message in consumer.consume(10_000, timeout=0.1):
+                partition, offset, error = message.partition(), message.offset(), message.error()
+                if error is None:
+                    messages.append(Received(partition, offset, message.key(), message.value()))
+                    offset += 1
+                else:
+                    assert error.code() == KafkaError._PARTITION_EOF, error
+                if offset >= left.get(partition, 0):
                     left.pop(partition, None)
     finally:
         consumer.close()

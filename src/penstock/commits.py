@@ -14,7 +14,7 @@ from penstock.control import Commit
 from penstock.errors import Fenced
 from penstock.job import Job, count_lanes
 from penstock.lanes import Lanes
-from penstock.progress import ProgressReader, transactional_ids
+from penstock.progress import ProgressReader, read_progress, transactional_ids
 from penstock.transactions import abort_lanes
 
 if TYPE_CHECKING:
@@ -64,17 +64,25 @@ class Commits:
         self._former = found
         return {}
 
-    def count_lanes(self, partitions: int, found: Mapping[int, Progress]) -> int:
-        """Return how many transactional producers the job has."""
-        return count_lanes(self._config, partitions, found)
+    def count_lanes(self, partitions: int) -> int:
+        """Return how many transactional producers the job has; before it is read where it stands.
+
+        What a life of it that was killed has left open is not waited for: it is ended when its lanes are fenced, those
+        that this one does not have here.
+        """
+        found = self._reader.read(self._name, wait=False)
+        if self._name not in found and self._reader.hides:
+            found = read_progress(self._config, self._tokens, self._name, isolation="read_uncommitted")
+        former = found.get(self._name, {})
+        lanes = count_lanes(self._config, partitions, {} if self._config.writer.restart else former)
+        one = next(iter(former.values()), None)
+        if self._config.writer.restart and one is not None and one.delivery == "exactly_once" and one.lanes > lanes:
+            abort_lanes(self._config, self._tokens, transactional_ids(self._name, one.lanes)[lanes:])
+        return lanes
 
     def begin(self, partitions: int, lanes: int, arena_bytes: int, found: Mapping[int, Progress]) -> None:
         """Begin where `found` says; ConfigError where the job began otherwise. Its lanes must be fenced by now."""
         kept = lanes if self.exactly_once else 1
-        former = next(iter(self._former.values()), None)
-        if former is not None and former.delivery == "exactly_once" and former.lanes > lanes:
-            # nobody else ends what these left open
-            abort_lanes(self._config, self._tokens, transactional_ids(self._name, former.lanes)[lanes:])
         self.job = Job(self._config, partitions, kept, arena_bytes, found)
         self.job.begin_after(self._former)
         self._lanes = Lanes(kept, gated=self.exactly_once, first=self.job.first_epoch)

@@ -120,9 +120,10 @@ class Coordinator:
         found: Mapping[int, Progress] = {}
         if self.config.writer.job is not None:
             self.commits = Commits(self.config, self._tokens)
-            found = self.commits.find()
             if self.commits.exactly_once:
-                lanes = self.commits.count_lanes(partitions, found)
+                lanes = self.commits.count_lanes(partitions)
+            else:
+                found = self.commits.find()
         self._waiting = [deque() for _ in range(lanes)]
         left = max(deadline - time.monotonic(), _LEAST_CONNECT_SECS)
         for worker, message in self._workers.start(self.config, lanes, left):

@@ -12,6 +12,8 @@ from penstock import _core
 from penstock.control import Ready, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from penstock.control import Start, Token
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
 TOPIC_WAIT_SECS = 5.0
 _FIRST_STEP_SECS = 0.5
 _LONGEST_STEP_SECS = 8.0  # with workers=0 also how late Ctrl-C may be served
+_TRANSACTION_STEP_MS = 10  # for each look at one of them
 UNKNOWN_TOPIC = frozenset({-188, 3, 5})  # _UNKNOWN_TOPIC, UNKNOWN_TOPIC_OR_PART, LEADER_NOT_AVAILABLE
 NO_BROKER = frozenset({-185, -195, -187})  # _TIMED_OUT, _TRANSPORT, _ALL_BROKERS_DOWN
 _CONFIG_TEXT = "librdkafka refuses the configuration: "
@@ -99,17 +102,23 @@ def connect(producer: _core.Producer, start: Start) -> Ready | Refused:
     return Ready(found[0])
 
 
-def begin_transactions(producer: _core.Producer, job: str, lane: int, timeout_secs: float) -> Refused | None:
-    """Fence whoever had this lane before, and end the transaction that it left open; None when that is done."""
-    deadline = time.monotonic() + timeout_secs
-    while True:
-        left = max(_FIRST_STEP_SECS, deadline - time.monotonic())
-        error = producer.init_transactions(int(min(_LONGEST_STEP_SECS, left) * 1000))
-        if error is None:
-            return None
-        code, text, again, _ = error
-        if not again or time.monotonic() >= deadline:
-            return Refused("transaction", _core.error_name(code), text, transactional_id(job, lane))
+def begin_transactions(producers: Mapping[int, _core.Producer], start: Start) -> Refused | None:
+    """Fence whoever had these lanes before, and end the transactions that they left open; None when that is done.
+
+    All at once: each looks for the broker that coordinates it, and one of these may be away.
+    """
+    deadline = time.monotonic() + start.initialization_timeout_secs
+    waiting = dict(producers)
+    while waiting:
+        for lane, producer in list(waiting.items()):
+            error = producer.init_transactions(_TRANSACTION_STEP_MS)
+            if error is None:
+                del waiting[lane]
+                continue
+            code, text, again, _ = error
+            if not again or time.monotonic() >= deadline:
+                return Refused("transaction", _core.error_name(code), text, transactional_id(start.job, lane))
+    return None
 
 
 def find_partitions(client: _core.Producer | _core.Admin, topic: str, deadline: float) -> tuple[int, int]:

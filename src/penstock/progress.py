@@ -157,36 +157,35 @@ def read_progress(
     wait: bool = True,
 ) -> Jobs:
     """Return what ProgressReader.read does, by a reader that lives as long as that."""
-    with contextlib.closing(ProgressReader(config, tokens, isolation=isolation, wait=wait)) as reader:
-        return reader.read(job)
+    with contextlib.closing(ProgressReader(config, tokens, isolation=isolation)) as reader:
+        return reader.read(job, wait=wait)
 
 
 class ProgressReader:
     """Reads config.writer.progress_topic; may read several times.
 
     isolation  read_uncommitted: what was aborted and what is open counts too
-    wait       false: reads what is committed by now, without waiting for open transactions
+    hides      the last read gave what was committed by then, and an open transaction hid the rest
     """
 
-    def __init__(
-        self, config: Config, tokens: Tokens | None, *, isolation: Isolation = "read_committed", wait: bool = True
-    ) -> None:
+    def __init__(self, config: Config, tokens: Tokens | None, *, isolation: Isolation = "read_committed") -> None:
         self._topic = config.writer.progress_topic
         self._patience = int(config.kafka.get("transaction.timeout.ms", _TRANSACTION_MS)) / 1000
         # a follower near by, which client.rack asks for, may know a lower high watermark than the leader
         options = {"fetch.wait.max.ms": str(_FETCH_WAIT_MS), **config.consumer_options, "client.rack": ""}
         self._reader = Reader(config, tokens, isolation, options)
-        self._wait = wait
+        self.hides = False
         self._told = False
 
     def close(self) -> None:
         """End the reader."""
         self._reader.close()
 
-    def read(self, job: str | None = None) -> Jobs:
+    def read(self, job: str | None = None, *, wait: bool = True) -> Jobs:
         """Return the latest committed record of each lane, of the latest life of each job, or of one job.
 
-        Nothing where there is no such topic. All that was written when this was called is waited for.
+        Nothing where there is no such topic. All that was written when this was called is waited for; wait=False: but
+        for open transactions.
         Raises ConnectError when the topic cannot be read; when an open transaction hides the end of it for
                transaction.timeout.ms, after which its broker should have ended it
         """
@@ -194,6 +193,7 @@ class ProgressReader:
         left = {(self._topic, number): _Partition() for number in self._reader.partitions(self._topic) or ()}
         self._reader.begin(dict.fromkeys(left, 0))
         began = heard = time.monotonic()
+        self.hides = False
         while left:
             messages, ended = self._reader.some(_STEP_SECS)
             for one in messages:
@@ -203,7 +203,7 @@ class ProgressReader:
             for place in left.keys() & ended.keys():
                 left[place] = _Partition(ended[place], left[place].end, held=True)
             for place in left.keys() & {*ended, *(one.place for one in messages)}:
-                if self._is_read(left[place], place):
+                if self._is_read(left[place], place, wait=wait):
                     del left[place]
                     self._reader.leave(place)
             if messages or ended:
@@ -215,11 +215,14 @@ class ProgressReader:
         """Return for each partition of a topic the offset behind its last message that is committed."""
         return {number: self._reader.ends(topic, number)[1] for number in self._reader.partitions(topic) or ()}
 
-    def _is_read(self, part: _Partition, place: Place) -> bool:
+    def _is_read(self, part: _Partition, place: Place, *, wait: bool) -> bool:
         """Tell whether all is read of a partition that has answered; its end is noted the first time."""
         if part.end is None:
             part.end = self._reader.high_watermark(place)
-        return part.at >= part.end or (part.held and not self._wait)
+        if part.at >= part.end:
+            return True
+        self.hides = self.hides or (part.held and not wait)
+        return part.held and not wait
 
     def _wait_for(self, left: dict[Place, _Partition], began: float, heard: float) -> None:
         """Tell once what is waited for, and end that where it takes too long."""

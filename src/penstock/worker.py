@@ -46,7 +46,7 @@ _LINES_PER_PACKET = 64
 _LEFT_OUT_PER_PACKET = 64
 _COLUMN_SHOWN, _TEXT_SHOWN = 100, 500
 _IDLE_SECS = 1.0
-_COMMIT_STEP_MS = 500  # with workers=0 also how late Ctrl-C is served
+_COMMIT_STEP_MS = 2  # for each look at a commit: while it goes on, other lanes want to be served
 _ABORT_MS = 3000  # less than a worker may take to end
 _TRANSACTION_MS = 60_000  # librdkafka's default of transaction.timeout.ms
 _OVERDUE = 0.8  # of it: after as much a transaction may have been ended
@@ -68,6 +68,7 @@ class Work:
         self._producers: dict[int, _core.Producer] = {}  # by lane
         self._transactions: dict[int, float] = {}  # lanes that have one open, and since when
         self._recording: deque[control.Commit] = deque()  # without transactions: records that are on their way
+        self._committing: dict[int, control.Commit] = {}  # by lane: what its transaction is being committed with
         self._said: list[control.FromWorker] = []
         self._check_signals = check_signals
         self._failing = False
@@ -86,19 +87,18 @@ class Work:
             self._producers[lane] = producer
         if made is not None:
             made()
-        answer: control.Ready | control.Refused = control.Ready(0)
-        for lane, producer in self._producers.items():
-            answer = self._connect(lane, producer)
-            if isinstance(answer, control.Refused):
-                break
+        answer = self._connect()
         yield from self._log()
         yield answer
 
-    def _connect(self, lane: int, producer: _core.Producer) -> control.Ready | control.Refused:
-        answer = connect(producer, self._start)
-        if isinstance(answer, control.Refused) or not self._start.job:
-            return answer
-        return begin_transactions(producer, self._start.job, lane, self._start.initialization_timeout_secs) or answer
+    def _connect(self) -> control.Ready | control.Refused:
+        answer: control.Ready | control.Refused = control.Ready(0)
+        for producer in self._producers.values():
+            answer = connect(producer, self._start)
+            if isinstance(answer, control.Refused):
+                return answer
+        refused = begin_transactions(self._producers, self._start) if self._start.job else None
+        return answer if refused is None else refused
 
     @property
     def event_fds(self) -> list[int]:
@@ -109,6 +109,11 @@ class Work:
     def outstanding(self) -> int:
         """Messages without a report."""
         return sum(producer.outstanding for producer in self._producers.values())
+
+    @property
+    def is_committing(self) -> bool:
+        """A commit is under way, of which only asking for results() tells how it goes."""
+        return bool(self._committing)
 
     def busy(self, lane: int) -> bool:
         """Tell whether a chunk for this lane may have to wait for the broker."""
@@ -150,25 +155,29 @@ class Work:
         return producer
 
     def _commit(self, message: control.Commit) -> None:
-        """Record and, with transactions, commit; the answer is among the next results."""
-        producer = self._opened(message.lane)
-        code = producer.record(message.topic, message.key, message.value)
-        if code == 0 and not self._start.job:
+        """Record and, with transactions, begin to commit; the answer is among the next results."""
+        code = self._opened(message.lane).record(message.topic, message.key, message.value)
+        if code:
+            self._said.append(_committed(message, code, _core.error_text(code)))
+        elif self._start.job:
+            self._committing[message.lane] = message
+        else:
             self._recording.append(message)
-            return
-        error = (code, _core.error_text(code), False, False) if code else None
-        while code == 0:
+
+    def _go_on_committing(self) -> Iterator[control.Committed]:
+        """Look how the commits do, each for a moment: a lane whose broker is away must not hold up the others."""
+        for lane, message in list(self._committing.items()):
+            producer = self._producers[lane]
             error = producer.commit_transaction(_COMMIT_STEP_MS)
             if error is None:
-                del self._transactions[message.lane]
+                del self._transactions[lane]
                 producer.recorded()
-            if error is None or not error[2] or self._overdue(message.lane):
-                break
-        if error is None:
-            self._said.append(control.Committed(message.lane, message.epoch))
-        elif producer.fatal() is None:  # that is told by itself
-            name = _core.error_name(error[0])
-            self._said.append(control.Committed(message.lane, message.epoch, name, error[1]))
+                yield _committed(message)
+            elif error[2] and not self._overdue(lane):
+                continue
+            elif producer.fatal() is None:  # that is told by itself
+                yield _committed(message, *error[:2])
+            del self._committing[lane]
 
     def _overdue(self, lane: int) -> bool:
         """Tell whether a lane's transaction has lasted so long that its broker may have ended it."""
@@ -180,7 +189,9 @@ class Work:
 
         What fails because the producer cannot go on is not told, but that it cannot: the next one sends it again.
         """
-        if timeout_ms and len(self._producers) > 1:
+        if self._committing:
+            timeout_ms = 0
+        elif timeout_ms and len(self._producers) > 1:
             self._wait(timeout_ms)
             timeout_ms = 0
         for lane, producer in self._producers.items():
@@ -193,10 +204,9 @@ class Work:
         yield from self._log()
         said, self._said = self._said, []
         yield from said
+        yield from self._go_on_committing()
         while self._recording and (code := self._producers[self._recording[0].lane].recorded()) is not None:
-            done = self._recording.popleft()
-            why = (_core.error_name(code), _core.error_text(code)) if code else ("", "")
-            yield control.Committed(done.lane, done.epoch, *why)
+            yield _committed(self._recording.popleft(), code, _core.error_text(code))
 
     def _wait(self, timeout_ms: int) -> None:
         """Wait until one of several producers has something to tell."""
@@ -250,6 +260,12 @@ class Work:
         for producer in self._producers.values():
             producer.close()
         self._producers.clear()
+
+
+def _committed(message: control.Commit, code: int = 0, text: str = "") -> control.Committed:
+    if code == 0:
+        return control.Committed(message.lane, message.epoch)
+    return control.Committed(message.lane, message.epoch, _core.error_name(code), text)
 
 
 def _packets(partitions: list[control.PartitionAck]) -> list[list[control.PartitionAck]]:
@@ -341,7 +357,7 @@ def _serve(work: Work, channel: socket.socket, memory: mmap.mmap, vitals: int) -
         poll.register(fd, select.POLLIN)
     stopping = False
     while not (stopping and work.outstanding == 0):
-        ready = {fd for fd, _ in poll.poll(_IDLE_SECS * 1000)}
+        ready = {fd for fd, _ in poll.poll(0 if work.is_committing else _IDLE_SECS * 1000)}
         for fd in ready.intersection(events):
             os.read(fd, 8)
         # Reports before the next chunk: what they free may be what the coordinator waits for.

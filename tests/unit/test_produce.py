@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import penstock
-from penstock import control, coordinator, crew
+from penstock import control, coordinator, crew, workers
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -55,7 +55,7 @@ def test_why_a_worker_refused_is_heard_after_its_end(monkeypatch):
             """Tell at once."""
             return [(0, "ended with exit code 0")]
 
-    monkeypatch.setattr(coordinator, "ProcessCrew", Late)
+    monkeypatch.setattr(workers, "ProcessCrew", Late)
     monkeypatch.setattr(coordinator, "before_first_row", lambda config, _: (config, 4))
     with pytest.raises(penstock.ConfigError, match="exclude"):
         penstock.open(topic="orders", bootstrap_servers="127.0.0.1:1", workers=1)

@@ -23,6 +23,7 @@ from penstock.config.secrets import Redactor, is_secret
 from penstock.coordinator import Coordinator
 from penstock.errors import ConfigError, PenstockError
 from penstock.worker import Work
+from penstock.workers import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -272,9 +273,9 @@ def coordinator(mock: MockCluster) -> Iterator[Callable[..., Coordinator]]:
             )
         )
         opened.append(made)
-        made._crew.close(kill=True)
-        made._crew = _Said(*messages)  # type: ignore[assignment]
-        made.workers = workers
+        made._workers.close(kill=True)
+        made._workers._crew = _Said(*messages)  # type: ignore[assignment]
+        made._workers.processes = workers
         return made
 
     yield make
@@ -304,10 +305,13 @@ def test_what_librdkafka_says_of_failures_has_no_secret(coordinator: Callable[..
     failing = coordinator(control.Failing("_FATAL", f"bad {MARKER}"))
     failing.poll(0)
     assert "bad <not shown>" in str(failing.failure)
-    for kind in ("config", "topic", "broker"):
-        with pytest.raises(PenstockError) as raised:
-            coordinator(control.Refused(kind, "_X", f"bad {MARKER}", "t"))._hear({}, 0)
-        assert "bad <not shown>" in str(raised.value)
+    for kind in ("config", "topic", "broker", "transaction"):
+        made = coordinator(control.Refused(kind, "_X", f"bad {MARKER}", "t"))
+        ((_, message),) = made._workers.receive(0)
+        assert isinstance(message, control.Refused)
+        assert "bad <not shown>" in str(refused(message, made.config))
+    committed = control.redacted(control.Committed(0, 1, "_X", f"bad {MARKER}"), Redactor({MARKER: "*"}).redact)
+    assert committed.text == "bad *"
     ack = control.Ack(0, [], [(-1, "_X", 1, 1, f"bad {MARKER}")], 0, 0, (0, "a", MARKER))
     said = control.redacted(ack, Redactor({MARKER: "*"}).redact)
     assert (said.errors[0][4], said.failure) == ("bad *", (0, "a", "*"))
@@ -324,7 +328,7 @@ class _Chatty:
 def test_lines_that_nobody_reads_are_counted() -> None:
     """A coordinator that is late costs lines, never a wait; the next packet says how many."""
     work = Work(control.Start(0, "", [], ["t"], [], 1, 1, 1, 1, 1.0, [0]), 0, check_signals=False)
-    work._producer = _Chatty()  # type: ignore[assignment]
+    work._producers[0] = _Chatty()  # type: ignore[assignment]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100_000)  # room for two packets of 64 lines or so

@@ -450,7 +450,7 @@ class Producer:
 
 START: Any = functools.partial(
     control.Start, worker=0, librdkafka="", configuration=[], topics=["t"], headers=[], window_messages=1,
-    queue_bytes=1, slab_bytes=1, arena_bytes=1, initialization_timeout_secs=1.0,
+    queue_bytes=1, slab_bytes=1, arena_bytes=1, initialization_timeout_secs=1.0, lanes=[0],
 )  # fmt: skip
 TOKEN = control.Token("hunter2", 5, "ada", [("a", "1")])
 
@@ -504,7 +504,7 @@ def taking() -> Iterator[Callable[[Producer], tuple[socket.socket, socket.socket
 
     def start(producer: Producer) -> tuple[socket.socket, socket.socket]:
         work = worker.Work(START(), 0, check_signals=False)
-        work._producer = producer  # type: ignore[assignment]
+        work._producers[0] = producer  # type: ignore[assignment]
         tokens_ours, tokens_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         opened.extend((tokens_ours, ours, theirs))
