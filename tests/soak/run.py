@@ -146,7 +146,7 @@ def soak(minutes: float, delivery: str, seed: int) -> int:
     with contextlib.ExitStack() as ends:
         broker = ends.enter_context(Broker(listeners=listeners, retention_bytes=192 << 20, auto_create=False))
         proxies = ends.enter_context(Proxies({1: (port, broker.listeners[1].port)}))
-        admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
         admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(30)
         keeper = Keeper(Path(tempfile.mkdtemp(prefix="penstock-soak-")))
         ends.callback(keeper.close)
