@@ -32,7 +32,7 @@ HOST: Final = "127.0.0.1"
 BROKERS: Final = 3
 HEAP: Final = "256m"
 SESSION_SECS: Final = 3  # a broker that is silent for so long is taken for dead
-DISK_MB: Final = 192
+DISK_MB: Final = 128
 _CLONE_NEWNS: Final = 0x00020000
 
 _SHARED: Final = {

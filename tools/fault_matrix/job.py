@@ -36,7 +36,7 @@ class Job:
     taken, acked   rows, as it said last; flushed: the first so many were acknowledged
     opened         when it had a connection, None before; by time.monotonic(), like all times here
     history        (time, taken, acked), oldest first
-    ended          its last line, None while it runs or when it was killed
+    ended          its last line, None while it runs or when it was killed; done: when it came
     """
 
     def __init__(self, order: Order, keeper: Keeper, environment: Mapping[str, str] | None = None) -> None:
@@ -46,6 +46,7 @@ class Job:
         self.opened: float | None = None
         self.history: list[tuple[float, int, int]] = []
         self.ended: dict[str, Any] | None = None
+        self.done: float | None = None
         more = dict(environment or {})
         path = [str(_HERE), more.pop("PYTHONPATH", None), os.environ.get("PYTHONPATH")]
         self.process = subprocess.Popen(
@@ -84,7 +85,7 @@ class Job:
         elif "resumed" in said:
             self.resumed = said["resumed"]
         elif "end" in said:
-            self.ended = said
+            self.ended, self.done = said, now
             if said["end"] == "delivered":
                 self.history.append((now, self.taken, self.taken))
 

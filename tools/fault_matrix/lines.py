@@ -242,7 +242,7 @@ LINES: Final = (
         deliveries=(EXACTLY_ONCE,),
     ),
     Line("not-enough-replicas", "two of three brokers killed (NOT_ENOUGH_REPLICAS), back after 5 to 8 s", stop_two),
-    Line("disk-full", "a leader broker's disk full", fill_disk, why_not=no_small_disk),
+    Line("disk-full", "a leader broker's disk full", fill_disk, order={"secs": 6.0}, why_not=no_small_disk),
     Line("cut", "connections cut and refused for 1 to 4 s", for_a_while(lambda here, to: here.cluster.proxies.cut(to))),
     Line(
         "slow",

@@ -182,6 +182,8 @@ class Round:
                 time.sleep(self.rng.uniform(0.1, 0.8) * job.order.secs)
             struck = self.line.strike(self)
             ends = [job.finish(FINISH_SECS)]
+            if job.done is not None and job.done < struck:
+                raise Missed("the job was done before")
             if self.line.again:
                 self.start_job()
             ends += [later.finish(FINISH_SECS) for later in self._jobs[1:]]
