@@ -109,7 +109,8 @@ class Job:
             return {"end": "hangs", "message": f"no end after {timeout_secs:.0f} s", "report": None, "code": None}
         self._join()
         text = "".join(self.stderr)[-2000:]
-        return self.ended or {"end": "died", "message": text, "report": None, "code": None}
+        end = "killed" if self.process.returncode == -signal.SIGKILL else "died"
+        return self.ended or {"end": end, "message": text, "report": None, "code": None}
 
     def kill(self) -> None:
         """Kill -9 of the caller, and of nobody else."""

@@ -60,7 +60,7 @@ class Line:
     what        for the table
     strike      does it, and returns the moment of the fault by time.monotonic()
     deliveries  the modes in which it makes sense
-    ends        how the job may end: `delivered`, `died`, or the class of an error; a second one must deliver
+    ends        how the job may end: `delivered`, `killed`, or the class of an error; a second one must deliver
     when        in the midst of writing, or while the writer opens
     again       the job has a name in both modes, and is started once more after its end
     gone        the topic is: nothing is read
