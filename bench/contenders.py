@@ -43,7 +43,8 @@ class Contender:
 
     kind    naive: bench/naive.py; ours: bench/ours.py; floor: bench/floor.cpp
     shape   packed: as many rows in a message as fit; rows: one; keyed: one, with the column `id` as its key
-    floor   name of the floor that it is divided by
+    floor   name of the floor that it is divided by; of a way of delivery, of the same job without it
+    delivery  exactly_once: in transactions; audit: with the proof in the receipt
     """
 
     name: str
@@ -53,6 +54,7 @@ class Contender:
     compression: Literal["none", "lz4"] = "none"
     encoder: str = ""
     floor: str = ""
+    delivery: Literal["", "exactly_once", "audit"] = ""
 
 
 CONTENDERS = (
@@ -63,11 +65,23 @@ CONTENDERS = (
     Contender("rows-none", "penstock, row per message", "ours", "rows", "none", floor="floor-rows-none"),
     Contender("rows-lz4", "penstock, row per message, lz4", "ours", "rows", "lz4", floor="floor-rows-lz4"),
     Contender("keyed-lz4", "penstock, row per message with key, lz4", "ours", "keyed", "lz4", floor="floor-rows-lz4"),
+    Contender(
+        "exactly-once-packed-lz4", "penstock, packed, lz4, exactly once (÷ at least once)", "ours", "packed", "lz4",
+        floor="packed-lz4", delivery="exactly_once",
+    ),
+    Contender(
+        "exactly-once-keyed-lz4", "penstock, row per message with key, lz4, exactly once (÷ at least once)", "ours",
+        "keyed", "lz4", floor="keyed-lz4", delivery="exactly_once",
+    ),
+    Contender(
+        "audit-rows-lz4", "penstock, row per message, lz4, audit (÷ without)", "ours", "rows", "lz4", floor="rows-lz4",
+        delivery="audit",
+    ),
     Contender("floor-packed-none", "floor, packed", "floor", "packed", "none"),
     Contender("floor-packed-lz4", "floor, packed, lz4", "floor", "packed", "lz4"),
     Contender("floor-rows-none", "floor, row per message", "floor", "rows", "none"),
     Contender("floor-rows-lz4", "floor, row per message, lz4", "floor", "rows", "lz4"),
-)
+)  # fmt: skip
 BASELINE = "naive-json"
 
 
@@ -184,6 +198,10 @@ class Lab:
         }
         if contender.shape == "keyed":
             settings["key"] = ["id"]
+        if contender.delivery == "exactly_once":
+            settings |= {"delivery": "exactly_once", "job": topic}
+        elif contender.delivery == "audit":
+            settings["audit"] = True
         if self.workers is not None:
             settings["workers"] = self.workers
         return settings

@@ -31,6 +31,7 @@ static_assert(sizeof(rd_kafka_message_t) == 72, "layout of rdkafka.h");
 
 constexpr int kQueueFull = -184;     // RD_KAFKA_RESP_ERR__QUEUE_FULL
 constexpr int64_t kBeginning = -2;   // RD_KAFKA_OFFSET_BEGINNING
+constexpr int kPartitionEnd = -191;  // RD_KAFKA_RESP_ERR__PARTITION_EOF
 constexpr int kProducer = 0;         // RD_KAFKA_PRODUCER
 constexpr int kConsumer = 1;         // RD_KAFKA_CONSUMER
 

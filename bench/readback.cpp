@@ -94,22 +94,23 @@ int read_topic(char** argv) {
   set(k, conf, "bootstrap.servers", argv[3]);
   set(k, conf, "group.id", "penstock-bench-readback");  // asked for by librdkafka; nothing is ever committed
   set(k, conf, "enable.auto.commit", "false");
+  set(k, conf, "enable.partition.eof", "true");  // the marks of transactions are offsets without a message
   set(k, conf, "check.crcs", "true");
   set(k, conf, "queued.max.messages.kbytes", "262144");
   rd_kafka_t* rk = k.make(kConsumer, conf, why, sizeof why);
   if (rk == nullptr) fail("rd_kafka_new", why);
   k.poll_set_consumer(rk);
   rd_kafka_topic_partition_list_t* list = k.list_new(partitions);
-  std::vector<int64_t> ends(partitions, 0);
-  int open = 0;
+  std::vector<bool> ended(partitions, false);
+  int open = partitions;
   for (int partition = 0; partition < partitions; ++partition) {
     int64_t low = 0;
-    const int error = k.query_watermark_offsets(rk, topic, partition, &low, &ends[partition], 20000);
+    int64_t end = 0;
+    const int error = k.query_watermark_offsets(rk, topic, partition, &low, &end, 20000);
     if (error != 0) fail("rd_kafka_query_watermark_offsets", k.err2str(error));
     if (low != 0) fail("readback", "the broker has already dropped the oldest messages: raise its retention");
     k.list_add(list, topic, partition);
     k.list_set_offset(list, topic, partition, kBeginning);
-    open += ends[partition] > 0;
   }
   if (const int error = k.assign(rk, list)) fail("rd_kafka_assign", k.err2str(error));
   k.list_destroy(list);
@@ -122,12 +123,17 @@ int read_topic(char** argv) {
     if (n <= 0 && ++idle > 20) fail("readback", "nothing arrived for 20 s before the end of the topic");
     for (ssize_t i = 0; i < n; ++i) {
       rd_kafka_message_t* message = batch[i];
-      if (message->err != 0) fail("consume", k.err2str(message->err));
       idle = 0;
-      ++seen.messages;
-      seen.bytes += message->key_len;
-      count_rows(seen, static_cast<const char*>(message->payload), message->len);
-      if (message->offset + 1 == ends[message->partition]) --open;
+      if (message->err == kPartitionEnd) {
+        if (!ended[message->partition]) --open;
+        ended[message->partition] = true;
+      } else if (message->err != 0) {
+        fail("consume", k.err2str(message->err));
+      } else {
+        ++seen.messages;
+        seen.bytes += message->key_len;
+        count_rows(seen, static_cast<const char*>(message->payload), message->len);
+      }
       k.message_destroy(message);
     }
   }

@@ -6,6 +6,8 @@
 So every stage is met, and the same one each time, however slow the machine is.
 """
 
+# ruff: noqa: ARG001 - what strikes is told all that there is
+
 from __future__ import annotations
 
 import os

@@ -97,7 +97,9 @@ def _broker() -> Iterator[str]:
         yield BROKERS
         return
     # Topics are made by the tests: one that nobody made must stay missing. Segments stay small, and so does /dev/shm.
-    with broker_tool.Broker(partitions=4, retention_bytes=512 << 20, auto_create=False) as broker:
+    # It looks every half second for transactions that have lasted too long, not every ten.
+    config = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"}
+    with broker_tool.Broker(partitions=4, retention_bytes=512 << 20, auto_create=False, config=config) as broker:
         yield broker.bootstrap_servers
 
 

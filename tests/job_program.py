@@ -2,6 +2,8 @@
 
     job_program.py '{"data": {"shape": "keyed", "rows": 30000}, "settings": {…}, "die": ["Commit", 3, false]}'
 
+data: what batches() takes, paths of files, or with "every": n a stream, whose position is told after n batches.
+
 stdout: the receipt, or the error's class, sentence and receipt, as one line of JSON. `die` is what deaths.strike takes:
 the kind of message, the how manieth, and whether behind it.
 """
@@ -67,19 +69,35 @@ def batches(
         start += size
 
 
+def run(data: Any, settings: dict[str, Any]) -> penstock.Report:
+    """Write all of it, from where the job stands."""
+    if isinstance(data, (str, list)):
+        return penstock.write(data, **settings)
+    data = dict(data)
+    every = data.pop("every", None)
+    if every is None:
+        return penstock.write(batches(**data), **settings)
+    with penstock.open(**settings) as writer:
+        begin = writer.position() or 0
+        for number, batch in enumerate(batches(**data), 1):
+            if number > begin:
+                writer.write(batch)
+                if number % every == 0:
+                    writer.commit(number)
+        return writer.flush()
+
+
 def main() -> None:
     told = json.loads(sys.argv[1])
     if told.get("die"):
         kind, at, behind = told["die"]
         strike(setattr, kind, at, kill_me, behind=behind)
-    data = told["data"]
-    source: Any = data if isinstance(data, (str, list)) else batches(**data)
     try:
-        answer = json.loads(penstock.write(source, **told["settings"]).to_json())
+        answer = json.loads(run(told["data"], told["settings"]).to_json())
     except penstock.errors.PenstockError as error:
         report = None if error.report is None else error.report.to_dict()
         answer = {"error": type(error).__name__, "message": str(error), "report": report}
-    print(json.dumps(answer))
+    sys.stdout.write(json.dumps(answer) + "\n")
 
 
 if __name__ == "__main__":

@@ -24,17 +24,6 @@ constexpr size_t most_slab = size_t{2} << 20;
 
 std::string name_of(int32_t code) { return api.err2str(code); }
 
-bool is_oversize(int32_t code) { return code == rk::err_msg_size_too_large || code == rk::err_record_list_too_large; }
-
-// For good, and because of what the message is. INVALID_MSG is not among them: it is Kafka's CORRUPT_MESSAGE, damage on the way, which
-// librdkafka sends again by itself.
-bool is_refusal(int32_t code) { return code == rk::err_invalid_record || code == rk::err_invalid_timestamp || is_oversize(code); }
-
-// Addresses of a process have 47 bits, on some machines 48.
-constexpr int tag_shift = 48;
-constexpr uint32_t most_tag = 0xFFFF;
-static_assert(sizeof(void*) == 8);
-
 }  // namespace
 
 Producer::Producer(const ProducerOptions& options, bool (*interrupted)(void*), void* interrupted_with)
@@ -234,7 +223,7 @@ void Producer::flush_batch() {
   batch_.clear();
   batch_from_ = 0;
   batch_bytes_ = 0;
-  api.poll(rk_, 0);
+  poll(0);
 }
 
 // After an interruption: what librdkafka has not been given is not sent any more.
@@ -272,7 +261,7 @@ void Producer::send_one(const rk::Message& m, const Topic& topic, const Extras& 
   if (++unserved_ < most_batch_messages && unserved_bytes_ < most_batch_bytes) return;
   unserved_ = 0;
   unserved_bytes_ = 0;
-  api.poll(rk_, 0);
+  poll(0);
 }
 
 // Gives librdkafka one message; returns its code, 0 where it took it. The headers are gone in either case.
@@ -334,18 +323,6 @@ void Producer::wait() {
 void Producer::poll(int timeout_ms) {
   Client::poll(timeout_ms);
   send_again();
-}
-
-void* Producer::tagged(Record& record, uint32_t entry) {
-  return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(&record) | uintptr_t{entry - record.entry} << tag_shift);
-}
-
-Producer::Record& Producer::record_of(const rk::Message& m) {
-  return *reinterpret_cast<Record*>(reinterpret_cast<uintptr_t>(m.opaque) & ((uintptr_t{1} << tag_shift) - 1));
-}
-
-uint32_t Producer::entry_of(const rk::Message& m) {
-  return record_of(m).entry + static_cast<uint32_t>(reinterpret_cast<uintptr_t>(m.opaque) >> tag_shift);
 }
 
 Producer::Record& Producer::record_for(const Message& m, size_t topic) {
@@ -476,102 +453,6 @@ void Producer::answered(Record& record) {
   if (chunk.pending == 0 && chunk.packed) settle(chunk);
 }
 
-bool Producer::Returned::is_like(const Returned& other) const {
-  return message.err == other.message.err && most == other.most && message.partition == other.message.partition &&
-         record_of(message).topic == record_of(other.message).topic;
-}
-
-// Refused with others, any of which may be the cause: to be sent again. Brokers since 2.4 name the records that they refuse, and
-// librdkafka has a code of its own for the rest of the request. Of those that are refused, and without names that is the whole request,
-// half go together the next time, and half of those, down to one: about 2 n log(m / n) requests for n bad ones of m, where message by
-// message would be m.
-void Producer::take_back(const rk::Message& m, size_t together) {
-  Returned back{};
-  back.message = m;
-  if (m.key != nullptr) back.key.assign(static_cast<const char*>(m.key), m.key_len);
-  if (api.message_detach_headers(&m, &back.headers) != 0) back.headers = nullptr;
-  // Of a message with an error librdkafka tells no timestamp, though it has one.
-  auto& own = const_cast<rk::Message&>(m);
-  own.err = 0;
-  back.timestamp = api.message_timestamp(&m, nullptr);
-  own.err = back.message.err;
-  back.most = together == 0 && m.err == rk::err_invalid_different_record ? SIZE_MAX : together / 2;
-  // In the order in which they were given at first: what was sent again goes before what waits for that.
-  const auto behind = together == 0 ? returned_.end() : returned_.begin() + static_cast<std::ptrdiff_t>(came_back_++);
-  returned_.insert(behind, std::move(back));
-}
-
-// Sends the first of them again, as many as may go together. Nothing else is under way then, so that librdkafka cannot make one request
-// of them and of others.
-void Producer::send_again() {
-  if (returned_.empty() || outstanding_ > 0) return;
-  const auto unlike = [this](const Returned& one) { return !returned_.front().is_like(one); };
-  const auto end = std::find_if(returned_.begin(), returned_.end(), unlike);
-  const auto alike = static_cast<size_t>(end - returned_.begin());
-  if (returned_.front().most == 0) {
-    std::for_each(returned_.begin(), end, [alike](Returned& one) { one.most = (alike + 1) / 2; });
-  }
-  came_back_ = 0;
-  together_ = std::min(returned_.front().most, alike);
-  for (size_t left = together_; left > 0; --left) {
-    Returned one = std::move(returned_.front());
-    returned_.pop_front();
-    if (one.message.key != nullptr) one.message.key = one.key.data();
-    Record& record = record_of(one.message);
-    const int32_t code = hand_over(one.message, topics_[record.topic], one.timestamp, one.headers);
-    if (code != 0) report(record, code, one.message.partition, -1, 0);
-  }
-  if (outstanding_ == 0) together_ = 0;
-}
-
-// Refused for good. What becomes of its rows is told when all of the chunk is answered for. The broker's own words on it are not to be
-// had: rd_kafka_message_produce_errstr gives memory that is freed by now (2.16.1).
-void Producer::refuse(const rk::Message& m) {
-  Record& record = record_of(m);
-  record.chunk->refused.push_back({&record, entry_of(m), m.err, m.partition});
-  answered(record);
-}
-
-// Leaves the rows of a refused message out, or counts them as failed. A row that is in another message too cannot be left out, since
-// that one may have arrived.
-void Producer::judge(Working& chunk, const Refused& refused, const std::set<int64_t>& left_out) {
-  Record& record = *refused.record;
-  ChunkResult& result = chunk.result;
-  std::vector<std::pair<int64_t, int64_t>> runs;  // first and last row
-  int64_t rows = 0;
-  const uint32_t end = record.single ? refused.entry + 1 : record.end;
-  for (uint32_t e = record.single ? refused.entry : record.entry; e < end; ++e) {
-    const uint32_t entry = chunk.chunk.entry(e);
-    const int64_t last = entry & row_mask;
-    const int64_t first = last - rows_of(entry) + 1;
-    if (left_out.count(last) != 0) continue;
-    rows += last - first + 1;
-    if (!runs.empty() && runs.back().second + 1 == first) {
-      runs.back().second = last;
-    } else {
-      runs.emplace_back(first, last);
-    }
-  }
-  const bool oversize = is_oversize(refused.code);
-  const bool skip = oversize ? chunk.refusals.skip_oversize : chunk.refusals.skip_bad;
-  if (!chunk.refusals.resend || !skip || record.open || record.begun) {
-    fail(record, refused.code, refused.partition, false);
-    if (result.refused.first >= 0) return;
-    for (const auto& [first, last] : runs) {
-      result.refused.first = result.refused.first < 0 ? first : std::min(result.refused.first, first);
-      result.refused.second = std::max(result.refused.second, last);
-    }
-    return;
-  }
-  record.rows = 0;
-  const std::string what = rows == 1 ? "the broker refuses its message: " : "the broker refuses the message of " + std::to_string(rows) +
-                                                                            " rows that it is in: ";
-  for (const auto& [first, last] : runs) {
-    result.left_out.push_back({{last, "", what + name_of(refused.code) + " (" + api.err2name(refused.code) + ")", oversize},
-                               static_cast<uint32_t>(last - first + 1)});
-  }
-}
-
 // All reports are in: rows that share messages are counted now. A row counts once, and only when every copy of it arrived.
 void Producer::settle(Working& chunk) {
   ChunkResult& result = chunk.result;
@@ -623,52 +504,6 @@ void Producer::purge() {
   }
   api.purge(rk_, rk::purge_queue_and_inflight);
   api.poll(rk_, 0);
-}
-
-Slab* Producer::take_slab(size_t size) {
-  if (parked_ != nullptr) {
-    Slab* const slab = parked_;
-    parked_ = nullptr;
-    if (slab->pending == 0) slab->used = 0;
-    if (slab->size - slab->used >= size) return slab;
-    seal_slab(slab);
-  }
-  const size_t wanted = std::max(size, slab_size_);
-  // With nothing in flight there is nothing to wait for: one message larger than the whole budget still gets its slab.
-  while (slab_bytes_ + static_cast<int64_t>(wanted) > options_.slab_bytes && (wanted != slab_size_ || free_slabs_.empty())) {
-    if (!batch_.empty()) flush_batch();
-    if (outstanding() == 0) break;
-    wait();
-  }
-  if (wanted == slab_size_ && !free_slabs_.empty()) {
-    Slab* const slab = free_slabs_.back();  // the last one used is the warmest
-    free_slabs_.pop_back();
-    slab->sealed = false;
-    slab->used = 0;
-    return slab;
-  }
-  slabs_.push_back(std::make_unique<Slab>(wanted));
-  slab_bytes_ += static_cast<int64_t>(wanted);
-  return slabs_.back().get();
-}
-
-void Producer::seal_slab(Slab* slab) {
-  slab->sealed = true;
-  if (slab->pending == 0) release(slab);
-}
-
-void Producer::park_slab(Slab* slab) {
-  if (parked_ != nullptr) seal_slab(parked_);
-  parked_ = slab;
-}
-
-void Producer::release(Slab* slab) {
-  if (slab->size == slab_size_) {
-    free_slabs_.push_back(slab);
-    return;
-  }
-  slab_bytes_ -= static_cast<int64_t>(slab->size);
-  slabs_.erase(std::find_if(slabs_.begin(), slabs_.end(), [slab](const auto& s) { return s.get() == slab; }));
 }
 
 }  // namespace penstock

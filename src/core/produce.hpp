@@ -195,6 +195,8 @@ class Producer : public Client, public Sink {
   void report(Record& record, int32_t code, int32_t partition, int64_t offset, size_t bytes, bool maybe = false, uint64_t hash = 0);
   void fail(Record& record, int32_t code, int32_t partition, bool maybe);
   void answered(Record& record);
+  // Whether the broker means the message, or one that went with it, and would never take it.
+  static bool is_refusal(int32_t code);
   bool sends_again() const { return together_ > 0 || !returned_.empty(); }
   void take_back(const rk::Message& m, size_t together);
   void send_again();
@@ -211,9 +213,19 @@ class Producer : public Client, public Sink {
   void release(Slab* slab);
   size_t topic_index(std::string_view name);
   Record& record_for(const Message& m, size_t topic);
-  static void* tagged(Record& record, uint32_t entry);
-  static Record& record_of(const rk::Message& m);
-  static uint32_t entry_of(const rk::Message& m);
+  // What librdkafka hands back: a record and which entry. Addresses of a process have 47 bits, on some machines 48.
+  static constexpr int tag_shift = 48;
+  static constexpr uint32_t most_tag = 0xFFFF;
+  static_assert(sizeof(void*) == 8);
+  static void* tagged(Record& record, uint32_t entry) {
+    return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(&record) | uintptr_t{entry - record.entry} << tag_shift);
+  }
+  static Record& record_of(const rk::Message& m) {
+    return *reinterpret_cast<Record*>(reinterpret_cast<uintptr_t>(m.opaque) & ((uintptr_t{1} << tag_shift) - 1));
+  }
+  static uint32_t entry_of(const rk::Message& m) {
+    return record_of(m).entry + static_cast<uint32_t>(reinterpret_cast<uintptr_t>(m.opaque) >> tag_shift);
+  }
 
   ProducerOptions options_;
   std::vector<Topic> topics_;                  // the producer's own, then those that rows named

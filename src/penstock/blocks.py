@@ -65,7 +65,8 @@ class Blocks:
         self._coordinator = coordinator
         self._largest = coordinator.arena.size // (2 * max(coordinator.workers, 1) + 2)
         self._runs = 0
-        self._sequence = 0  # events so far
+        # of events, so far; those of a job count on behind any of an earlier run, which had fewer in each of its epochs
+        self._sequence = 0 if coordinator.job is None else (coordinator.job.first_epoch - 1) << 32
         self._dictionaries: list[_Dictionary | None] = []
         self._dictionaries_of: Plan | None = None
         self._dictionary_number = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.control import Commit
-from penstock.errors import Fenced
+from penstock.errors import ConnectError, Fenced
 from penstock.job import Job, count_lanes
 from penstock.lanes import Lanes
 from penstock.progress import ProgressReader, read_progress, transactional_ids
@@ -196,6 +196,21 @@ class Commits:
             f"not in the topic, and the other one goes on; {what}",
             code=code,
         )
+
+    def taken_over(self, what: str) -> Fenced | None:
+        """Return the error where another writer of the job has recorded something; to be asked before fencing again.
+
+        A transaction that lasted too long fails as one of a writer that was fenced does, and it may be both. What is
+        hidden just now is not waited for: only what is behind our own records tells of another.
+        """
+        try:
+            found = self._reader.read(self._name, wait=False).get(self._name, {})
+        except ConnectError:  # nobody can be asked: what is recorded is looked at again, before anything is sent
+            return None
+        for lane, progress in found.items():
+            if progress != self._records.get(lane) and self.job.is_behind(lane, progress):
+                return self.fenced(what, "_FENCED")
+        return None
 
     def undo(self, lane: int) -> None:
         """Note that the lane's transaction was aborted: all of its epoch is to be sent again."""

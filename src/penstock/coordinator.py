@@ -310,7 +310,12 @@ class Coordinator:
         """Hear how a worker's producers do: of one in another's place, or that they cannot go on."""
         if isinstance(message, control.Failing):
             what = f"librdkafka cannot go on: {message.text} ({message.code})"
-            if message.code in _FENCED and self.commits is not None and self.commits.exactly_once:
+            another = None
+            if self.commits is not None and self.commits.exactly_once and message.code == "_TIMED_OUT":
+                another = self.commits.taken_over(what)
+            if another is not None:
+                self._fail(another)
+            elif message.code in _FENCED and self.commits is not None and self.commits.exactly_once:
                 self._fail(self.commits.fenced(what, message.code))
             elif message.code in _FENCED:
                 self._fail(Fenced(f"{self.config.topic}: {what}", code=message.code))
@@ -412,7 +417,7 @@ class Coordinator:
             row, column, text = ack.failure
             self._fail(row_error(chunk.origin, chunk.first_row + row, column, text))
         elif ack.errors:
-            self._fail(not_taken(ack, chunk, self.config.writer))
+            self._fail(not_taken(ack, chunk, self.config))
 
     def _let_go(self, number: int) -> None:
         self.left_out.forget(number)
@@ -562,7 +567,7 @@ class Coordinator:
             self.ledger,
             topic=self.config.topic,
             workers=self.workers,
-            restarts=self._restarts.total,
+            restarts=self._restarts.total + self._workers.replaced_early,
             audit=self.config.writer.audit,
             resumed_rows=self.ledger.resumed,
             delivery=self.config.writer.delivery,

@@ -118,9 +118,14 @@ class ConnectError(PenstockError):
 
 
 class DeliveryError(PenstockError):
-    """Not every message was acknowledged. `report` has the exact counts; `acknowledged_rows`, `failed_rows` too."""
+    """Not every message was acknowledged. `report` has the exact counts; `acknowledged_rows`, `failed_rows` too.
+
+    source, row  the first row of the first message that the broker refused for good, else None
+    """
 
     exit_code = 4
+    source: str | None = None
+    row: int | None = None
     acknowledged_rows: int = 0
     failed_rows: int = 0
     unknown_rows: int = 0

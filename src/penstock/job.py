@@ -83,7 +83,6 @@ class Job:
         self._stands = [found.get(lane) for lane in range(lanes)]
         self._rows = [0 if progress is None else progress.rows for progress in self._stands]
         self.resumed_from = min(self._rows)
-        self._lowest = self._stands[self._rows.index(self.resumed_from)]
         self.possible_repeats = 0
         # the open epoch
         self._rows_per_epoch = writer.epoch_rows
@@ -99,7 +98,7 @@ class Job:
         finished = all(progress is not None and progress.finished for progress in self._stands)
         # by the epoch before; a new job records what it began with
         end = max(self._rows) if finished else self._reached
-        self._recorded = (end, self._position_rows, finished) if found else None
+        self._recorded = (end, self._position_rows, finished, self._position) if found else None
         self._ends: dict[int, dict[tuple[str, int], int]] = {}  # by epoch: offsets behind what is acknowledged
         self._offsets: dict[str, dict[str, int]] = {}
         if first is not None:
@@ -125,7 +124,7 @@ class Job:
             )
             raise ConfigError(
                 f'job "{self.name}" began with {what}; what it has delivered would not fit what is to come: give what '
-                "it began with, another name, or restart (--restart true), which delivers everything again"
+                "it began with, another name, or restart (--restart), which delivers everything again"
             )
 
     def begin_after(self, former: Mapping[int, Progress]) -> None:
@@ -137,12 +136,17 @@ class Job:
     @property
     def position(self) -> Any:  # noqa: ANN401 - the source's, or the caller's
         """Where the source is to be read from, as recorded of the lane that has least; None: from its beginning."""
-        return None if self._lowest is None else self._lowest.position
+        lowest = self._lowest()
+        return None if lowest is None else lowest.position
 
     @property
     def position_rows(self) -> int:
         """How many rows of the source lie before that position."""
-        return 0 if self._lowest is None else self._lowest.position_rows
+        lowest = self._lowest()
+        return 0 if lowest is None else lowest.position_rows
+
+    def _lowest(self) -> Progress | None:
+        return min(self._stands, key=lambda progress: 0 if progress is None else progress.rows)
 
     def has(self, end: int) -> bool:
         """Tell whether all lanes have all rows before this one: nothing of them needs to be looked at."""
@@ -228,8 +232,8 @@ class Job:
         """End the open epoch and return it, None where there is nothing to record that is not recorded."""
         if self._locate is not None and (position := self._locate()) is not None:
             self._position, self._position_rows = position, self._reached
-        now = self._reached, self._position_rows, finished
-        if self._recorded in {now, (self._reached, self._position_rows, True)}:
+        now = self._reached, self._position_rows, finished, self._position
+        if self._recorded in (now, (self._reached, self._position_rows, True, self._position)):
             return None
         self._recorded = now
         self._cut_at, self._bytes, self._since = self._reached, 0, None
@@ -296,6 +300,11 @@ class Job:
         """Note that this is recorded."""
         self._stands[progress.lane] = progress
         self._runs[progress.lane] = self._runs_to_come.pop(progress.lane)
+
+    def is_behind(self, lane: int, progress: Progress) -> bool:
+        """Tell whether this was recorded after what this run, or one before it, has recorded of a lane."""
+        before = self._stands[lane] if lane < self.lanes else None
+        return before is None or (progress.began_ms, progress.epoch) > (before.began_ms, before.epoch)
 
     def is_ours(self, lane: int, progress: Progress | None) -> bool:
         """Tell whether what is recorded of a lane is what this run, or one before it, has recorded."""

@@ -156,6 +156,8 @@ class Reader:
 
     def _refused(self, topic: str, error: Any) -> ConnectError:  # noqa: ANN401 - as above
         text = self._redact(error.str())
+        if error.name() == "TOPIC_AUTHORIZATION_FAILED":
+            text = "the broker does not let this login read it; ask for an ACL that allows READ on the topic"
         return ConnectError(
             f'topic "{topic}" on {self.servers} cannot be read: {text} ({error.name()})', code=error.name()
         )

@@ -48,11 +48,14 @@ class Workers:
     processes  how many; 0: all is done in the calling one
     count      the same, but 1 where there is none
     lanes      producers, settled by start()
+    replaced_early   how many were replaced before all were ready
     """
 
     def __init__(self, config: Config, arena: Arena, address: int, tokens: Tokens | None) -> None:
         self.processes = config.worker_count
         self.count = self.lanes = max(self.processes, 1)
+        self.partitions = 0
+        self.replaced_early = 0
         self._config = config
         self._arena = arena
         self._tokens = tokens
@@ -76,8 +79,7 @@ class Workers:
             self._tokens.keep(self._crew.renew)  # before they connect, which may take longer than a token lives
         self._crew.start([self._start_of(worker, timeout_secs) for worker in range(self.count)])
         self._renew()
-        self.partitions = 0
-        waiting, deaths = set(range(self.count)), 0
+        waiting = set(range(self.count))
         deadline = time.monotonic() + timeout_secs + _PATIENCE_SECS
         while waiting:
             # Who has died is asked before he is heard: what he had said before is why he was refused.
@@ -91,11 +93,11 @@ class Workers:
                 else:
                     yield worker, message
             for worker, how in dead:
-                deaths += 1
-                if deaths > _MOST_EARLY_DEATHS or time.monotonic() > deadline:
+                if self.replaced_early == _MOST_EARLY_DEATHS or time.monotonic() > deadline:
                     raise WorkerDied(f"{self.name(worker)} {how} before it was ready; what it printed stands above")
                 _log.warning("%s %s before it was ready; another one takes its place", self.name(worker), how)
                 waiting.add(worker)
+                self.replaced_early += 1
                 self.replace(worker, timeout_secs)
             if time.monotonic() > deadline:
                 raise InternalError(f"the workers were not ready after {timeout_secs + _PATIENCE_SECS:.0f} s")

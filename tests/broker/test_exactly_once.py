@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 import pytest
 
-import penstock
-from fix_jobs import by_key, places
-from job_program import batches, table
+from job_program import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,6 +17,7 @@ import pytest
 import penstock
 from fix_leftovers import children
 from fix_mock import PRODUCE
+from penstock import crew
 from penstock.config import load
 from penstock.restarts import Restarts
 from penstock.verify import read_receipt, verify
@@ -24,9 +25,11 @@ from penstock.vitals import Vitals
 from readback import read_topic
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
+    from penstock import control
     from penstock._core import MockCluster
 
 KEYS = 7
@@ -215,6 +218,34 @@ def test_a_producer_that_cannot_go_on_blames_no_rows(mock: MockCluster, monkeypa
     mock.push_request_errors(PRODUCE, [OUT_OF_ORDER_SEQUENCE])
     job.write()
     assert job.check().restarts == 1
+    job.writer.close()
+
+
+@pytest.mark.parametrize("deaths", [1, 3, 4])
+def test_a_worker_that_dies_before_it_is_ready(
+    deaths: int, mock: MockCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is replaced like any other, but not for ever: what dies at once, time after time, lacks something."""
+    left = [deaths]
+    configure = crew._configure
+
+    def die(process: subprocess.Popen[bytes], start: control.Start) -> None:
+        configure(process, start)
+        if start.worker == 0 and left[0]:
+            left[0] -= 1
+            process.kill()
+
+    monkeypatch.setattr(crew, "_configure", die)
+    if deaths > 3:
+        with pytest.raises(
+            penstock.errors.WorkerDied, match=r"worker 0 of 2 was killed by SIGKILL .* before it was re"
+        ):
+            Job(mock)
+        return
+    job = Job(mock)
+    job.write()
+    assert job.check().restarts == deaths
+    assert sum("before it was ready; another one takes its place" in line for line in caplog.messages) == deaths
     job.writer.close()
 
 

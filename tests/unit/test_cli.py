@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from penstock import cli, errors
+from penstock.cli import flags
 from penstock.cli.commands import Terminated, main
 from penstock.config import KAFKA_DEFAULTS, SETTINGS
 from penstock.report import PartitionReport, Report
@@ -560,3 +561,14 @@ def test_signal_dispositions_are_given_back():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     assert main(["--help"]) == 0
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "restart"),
+    [(["--restart"], "true"), (["--restart", "true"], "true"), (["--restart=false"], "false"), ([], None)],
+)
+def test_a_flag_of_true_or_false_may_stand_alone(words, restart):
+    """It means true; what follows it is its value all the same, and refused where it is none."""
+    _, given = flags.parse(["write", "orders.parquet", "--job", "j", *words])
+    assert flags.settings_of(given).get("restart") == restart
+    assert given.sources == ["orders.parquet"]

@@ -83,7 +83,7 @@ def test_what_may_not_change(changed: dict[str, Any], words: str) -> None:
     before = recorded(job(), 0, 1000)
     with pytest.raises(ConfigError, match=f'^job "nightly" began with {words}; .* or restart') as refused:
         job({0: before}, **changed)
-    assert "--restart true" in str(refused.value)
+    assert "--restart" in str(refused.value)
 
 
 def test_what_may_change() -> None:

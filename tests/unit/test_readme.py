@@ -38,9 +38,9 @@ def block(language, number=0):
 
 
 def test_every_example_is_run_here():
-    """Each block has its test here, the third of Python in tests/broker/test_readme_examples.py."""
+    """Each block has its test here, the third and fourth of Python in tests/broker/test_readme_examples.py."""
     fences = re.findall(r"^```(\w+)\n", README, re.MULTILINE)
-    assert {name: fences.count(name) for name in fences} == {"python": 3, "console": 3, "json": 2, "text": 1}
+    assert {name: fences.count(name) for name in fences} == {"python": 4, "console": 3, "json": 2, "text": 1}
 
 
 def test_the_encoder_runs(tmp_path, monkeypatch, capsys):

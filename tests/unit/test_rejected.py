@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,12 +12,12 @@ from confluent_kafka import Consumer, TopicPartition
 
 import penstock
 from fix_mock import PRODUCE
+from penstock import _core
+from penstock.layout import JsonLayout, Layout, Packing
 from readback import read_topic
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from penstock import _core
 
 CORRUPT, TOO_LARGE, LIST_TOO_LARGE, INVALID_TIMESTAMP, INVALID_RECORD = 2, 10, 18, 32, 87
 REFUSALS = [TOO_LARGE, LIST_TOO_LARGE, INVALID_TIMESTAMP, INVALID_RECORD]
@@ -41,8 +42,7 @@ def kept(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("code", REFUSALS)
-@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize(("code", "times"), [*((code, 1) for code in REFUSALS), (TOO_LARGE, 4)])
 def test_what_was_refused_together_is_sent_again(mock: _core.MockCluster, workers: int, code: int, times: int) -> None:
     """A request that is refused once or a few times arrives in parts: every row once, in the order given."""
     mock.push_request_errors(PRODUCE, [code] * times)
@@ -260,6 +260,61 @@ def test_what_comes_behind_waits_its_turn(
     assert report.bad_rows == 40_000 - len(arrived)
     left = kept(path) if path.exists() else []
     assert sorted(arrived + left) == list(range(40_000))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_end_in_the_middle(mock: _core.MockCluster, workers: int) -> None:
+    """What waits to be sent again when the writer is given up counts like everything else that was under way."""
+    with pytest.raises(ZeroDivisionError), penstock.open(**settings(mock, workers=workers)) as writer:
+        mock.set_rtt(300)
+        mock.push_request_errors(PRODUCE, [INVALID_RECORD] * 2)
+        writer.write(ROWS)
+        time.sleep(0.5)
+        raise ZeroDivisionError
+    report = writer.statistics()
+    assert report.rows_taken == 12
+    mock.set_rtt(0)
+    rows = found(mock)
+    assert len(rows) == len(set(rows))
+
+
+def test_a_producer_that_is_purged_sends_nothing_again(mock: _core.MockCluster) -> None:
+    """Each message that came back has a report, and so has its chunk."""
+    batch = pa.record_batch({"i": range(6)})
+    spec = _core.schema_spec(batch.schema.__arrow_c_schema__())
+    schema = _core.Schema(spec)
+    piece = _core.Piece(schema, batch.__arrow_c_array__()[1])
+    chosen = {"change": "inserts", "change_column": -1, "key": None, "partition_column": -1}
+    selector = _core.Selector(schema, **chosen, partitioner="random", partitions=4, workers=1)
+    selection = selector.select(piece, 0, 6, "both", 0)
+    memory = bytearray(piece.measure(0, 6) + selection.nbytes + 256)
+    arena = _core.address_of(memory)
+    at = -arena % 64
+    size = piece.copy(0, 6, arena, at, [])
+    entries, repeats, groups = selection.copy(arena, at + (size + 63) // 64 * 64)
+    layout = Layout(spec, JsonLayout((0,)), None, Packing(records=2), 1000, resend=True)
+    producer = _core.Producer(
+        configuration=[("bootstrap.servers", mock.bootstrap_servers), ("linger.ms", "50")], topic="orders", headers=[],
+        window_messages=100, queue_bytes=1 << 20, slab_bytes=1 << 22, audit=False, check_signals=False,
+    )  # fmt: skip
+    try:
+        assert producer.partitions("orders", 10_000) == (4, 0)
+        mock.push_request_errors(PRODUCE, [INVALID_RECORD] * 10)
+        producer.produce(1, _core.Packer(schema, layout), arena, (at, 0, entries, repeats, groups, 1, 0))
+        for _ in range(3):
+            assert producer.poll(50) == []
+        assert producer.outstanding == 3
+        producer.purge()
+        results = []
+        while not results:
+            results = producer.poll(100)
+        assert producer.outstanding == 0
+    finally:
+        producer.close()
+    ((_, _, errors, unknown, _, failure, left_out, _, _),) = results
+    assert sum(rows for _, _, rows, _, _ in errors) == 6
+    assert (unknown, failure, left_out) == (0, None, [])
+    assert memory
 
 
 def test_damage_on_the_way_is_no_refusal(mock: _core.MockCluster) -> None:

@@ -225,10 +225,13 @@ def _add_settings(parser: _Parser, names: frozenset[str] | None) -> None:
         if group.title != theme:
             group = parser.add_argument_group(theme)
         default = f" (default: {row.default})" if row.default else ""
+        # --restart is --restart true
+        bare: dict[str, Any] = {"nargs": "?", "const": "true"} if row.type == "true or false" else {}
         group.add_argument(
             row.flag,
             dest=row.name,
             metavar=_metavar(row),
+            **bare,
             action="append" if row.name in _COLUMN_LISTS else "store",
             help=f"{row.meaning}{default}".replace("%", "%%"),
         )
