@@ -92,7 +92,10 @@ def kill_caller(here: Round) -> float:
 def start_twice(here: Round) -> float:
     """Start the same job a second time while the first one writes."""
     struck = time.monotonic()
-    here.start_job()
+    later = here.start_job()
+    later.wait_for(lambda: later.opened or here.job.done, 60)
+    if here.job.ended is not None and here.job.ended["end"] == "delivered":
+        raise Missed("the first one was done before the second was open")
     return struck
 
 
@@ -294,6 +297,6 @@ LINES: Final = (
         start_twice,
         deliveries=(EXACTLY_ONCE,),
         ends=("Fenced",),
-        order={"secs": 8.0},
+        order={"secs": 12.0},
     ),
 )

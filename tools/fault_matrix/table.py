@@ -42,8 +42,9 @@ def keep(results: Sequence[Result]) -> None:
     found = {(one.name, one.delivery): one for one in [*load()["results"], *results]}
     order = {(line.name, delivery): None for line in ALL_LINES for delivery in line.deliveries}
     kept = [asdict(found[key]) for key in order if key in found]
-    text = json.dumps({"machine": machine(), "results": kept}, indent=1, ensure_ascii=False)
-    FILE.write_text(text + "\n", encoding="utf-8")
+    lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in kept)
+    text = f'{{"machine": {json.dumps(machine(), ensure_ascii=False)}, "results": [\n{lines}\n]}}\n'
+    FILE.write_text(text, encoding="utf-8")
 
 
 def machine() -> str:
