@@ -211,8 +211,10 @@ class Round:
         if verdict.repeats and self.delivery == EXACTLY_ONCE:
             wrong.append(f"{verdict.repeats} rows are there more than once")
         counted = sum(report.get(name, 0) for name in ("rows", "failed_rows", "unknown_rows"))
-        if report and not last.order.commit_every and counted < last.taken:
+        if report and not last.order.commit_every and counted != last.taken:
             wrong.append(f"{last.taken} rows were taken, {counted} are accounted for")
+        if report and not last.order.commit_every and verdict.rows > report["rows"] + report["unknown_rows"]:
+            wrong.append(f"{verdict.rows} rows are there, of which some are said to have failed")
         if report and not last.order.commit_every and verdict.repeats > report["resent_rows"] + report["unknown_rows"]:
             wrong.append(f"{verdict.repeats} rows are there more than once, {report['resent_rows']} were sent again")
         return Outcome(
