@@ -42,7 +42,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker_state import State, started, states
+from broker_state import Keeper, State, started, states
 from kafka_jars import KAFKA, BrokerError, fetch_jars, java_command, missing
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Broker:
     """One broker. `start` or a `with` block starts it, `stop` or the block's end kills it and removes what it wrote.
 
     listeners        the addresses; the first is `bootstrap_servers`
+    cluster          its id, where several brokers are one cluster; one of its own where it is empty
     partitions       of a topic made without a number, that is by auto-creation too
     retention_bytes  kept per partition; older segments go within seconds. All partitions together take that much each
     heap             of the JVM, as -Xmx wants it
@@ -121,6 +122,7 @@ class Broker:
         *,
         listeners: Sequence[Listener] = (Listener(),),
         host: str = "127.0.0.1",
+        cluster: str = "",
         partitions: int = 4,
         retention_bytes: int = 256 << 20,
         heap: str = "512m",
@@ -131,6 +133,7 @@ class Broker:
         config: Mapping[str, str] | None = None,
     ) -> None:
         self.host = host
+        self.cluster = cluster or new_cluster_id()
         self.controller, *ports = free_ports(host, 1 + len(listeners))
         self.listeners = tuple(replace(one, port=one.port or port) for one, port in zip(listeners, ports, strict=True))
         self.heap = heap
@@ -149,7 +152,7 @@ class Broker:
         }
         self.directory: Path | None = None
         self._java: subprocess.Popen[bytes] | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._keeper: Keeper | None = None
 
     @property
     def bootstrap_servers(self) -> str:
@@ -170,6 +173,11 @@ class Broker:
             raise BrokerError("the broker is not running")
         return self._java.pid
 
+    @property
+    def runs(self) -> bool:
+        """Kafka was started and has not ended."""
+        return self._java is not None and self._java.poll() is None
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -179,49 +187,60 @@ class Broker:
 
     def start(self, *, timeout_secs: float = 90) -> None:
         """Fetch the jars when they are not there, format, start, and return when the broker answers a request."""
+        try:
+            self.launch()
+            self.await_answer(time.monotonic() + timeout_secs)
+        except BaseException:  # Ctrl-C too: nothing stays
+            self.stop()
+            raise
+
+    def launch(self) -> None:
+        """Do as start does, without waiting for an answer; after an error `stop` removes what there is."""
         why = missing()
         if why is not None:
             raise BrokerError(why)
         for one in self.listeners:
             if not is_free(self.host, one.port):
                 raise BrokerError(f"port {one.port} is taken by another program; give another with --port")
-        classpath = os.pathsep.join([*self.classpath, fetch_jars()])
-        try:
-            self._start(classpath, time.monotonic() + timeout_secs)
-        except BaseException:  # Ctrl-C too: nothing stays
-            self.stop()
-            raise
-
-    def _start(self, classpath: str, deadline: float) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="penstock-broker-", dir=roomy_directory(self.room_bytes)))
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-S", str(Path(__file__).with_name("broker_state.py")), str(self.directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        fetch_jars()
+        if self.directory is None:
+            self.prepare()
         self.write_files()
         # KRaft refuses a directory without its own format; the real tool also writes the feature levels that
         # transactions and groups need, which a meta.properties made by hand lacks.
-        tool = self._jvm(classpath, "kafka.tools.StorageTool", f"@{self._path('format.arguments')}")
-        with Path(self._path("broker.log")).open("wb") as log:
-            format_process = self._spawn(tool, log.fileno())
-            if format_process.wait() != 0:
-                raise BrokerError(f"kafka.tools.StorageTool could not format the log directory: {self.log_tail()}")
-            self._java = self._spawn(self._jvm(classpath, "kafka.Kafka", self._path("server.properties")), log.fileno())
+        if self._spawn("kafka.tools.StorageTool", f"@{self._path('format.arguments')}").wait() != 0:
+            raise BrokerError(f"kafka.tools.StorageTool could not format the log directory: {self.log_tail()}")
+        self.run()
+
+    def prepare(self) -> None:
+        """Make the directory, which `launch` fills."""
+        self.directory = Path(tempfile.mkdtemp(prefix="penstock-broker-", dir=roomy_directory(self.room_bytes)))
+        self._keeper = Keeper(self.directory)
+
+    def run(self) -> None:
+        """Start Kafka with what the directory holds: formatted, or left behind by `kill`."""
+        self._java = self._spawn("kafka.Kafka", self._path("server.properties"))
+
+    def kill(self) -> None:
+        """End Kafka as a crash does, without a word to anybody; what it wrote stays for `run`."""
+        if self._java is not None:
+            self._java.kill()
+            self._java.wait()
+            self._java = None
+
+    def await_answer(self, deadline: float) -> None:
+        """Return when the broker answers a request; BrokerError at the deadline, or when it has ended."""
         while not answers(self.host, self.listeners[0].port, self.listeners[0].protocol):
-            if self._java.poll() is not None:
-                raise BrokerError(f"Kafka ended with exit status {self._java.returncode}: {self.log_tail()}")
+            if not self.runs:
+                status = "" if self._java is None else f" with exit status {self._java.returncode}"
+                raise BrokerError(f"Kafka ended{status}: {self.log_tail()}")
             if time.monotonic() > deadline:
                 raise BrokerError(f"Kafka did not answer in time at {self.bootstrap_servers}: {self.log_tail()}")
             time.sleep(0.05)
 
     def write_files(self) -> None:
         """Write what the format and Kafka read into the directory, which is theirs to start in."""
-        # Its first letter comes from "k": one that begins with - the tool takes for an option.
-        cluster = base64.urlsafe_b64encode(b"k" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
-        arguments = ["format", "-t", cluster, "-c", self._path("server.properties")]
+        arguments = ["format", "-t", self.cluster, "-c", self._path("server.properties")]
         for user, password in self.scram.items():
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
                 arguments += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
@@ -240,22 +259,18 @@ class Broker:
             raise BrokerError("the broker is not running")
         return str(self.directory / name)
 
-    def _jvm(self, classpath: str, *main: str) -> list[str]:
+    def _spawn(self, *main: str) -> subprocess.Popen[bytes]:
         flags = () if self.full_jit else QUICK_JVM
         settings = f"-Dlog4j2.configurationFile={self._path('log4j2.yaml')}"
-        return [java_command() or "java", f"-Xmx{self.heap}", "-Xms64m", *flags, settings, "-cp", classpath, *main]
-
-    def _spawn(self, command: list[str], log: int) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.directory
-        )
-        self._tell_keeper(f"{process.pid} {started(process.pid)}\n")
+        classpath = os.pathsep.join([*self.classpath, fetch_jars()])
+        java = [java_command() or "java", f"-Xmx{self.heap}", "-Xms64m", *flags, settings, "-cp", classpath, *main]
+        with Path(self._path("broker.log")).open("ab") as log:
+            process = subprocess.Popen(
+                java, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.directory
+            )
+        if self._keeper is not None:
+            self._keeper.add(process.pid)
         return process
-
-    def _tell_keeper(self, line: str) -> None:
-        if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.write(line.encode())
-            self._keeper.stdin.flush()
 
     def properties(self) -> str:
         """Return the text of server.properties."""
@@ -283,16 +298,10 @@ class Broker:
 
     def stop(self) -> None:
         """Kill the broker and remove its directory; harmless when it is not running."""
-        if self._java is not None:
-            self._java.kill()  # no clean shutdown: what it would write is removed in the next line
-            self._java.wait()
-            self._java = None
+        self.kill()  # no clean shutdown: what it would write is removed in the next line
         keeper, self._keeper = self._keeper, None
-        if keeper is not None and keeper.stdin is not None:
-            # The keeper ends a format process that an interrupted start left behind, and removes the directory.
-            with contextlib.suppress(OSError):
-                keeper.stdin.close()
-            keeper.wait()
+        if keeper is not None:
+            keeper.close()  # it ends a format process that an interrupted start left behind
         if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory = None
@@ -303,11 +312,15 @@ class Broker:
             raise BrokerError("the broker is not running")
         state = State(self.pid, started(self.pid) or "", str(self.directory), self.bootstrap_servers, KAFKA)
         state.save()
-        self._tell_keeper("leave\n")
         if self._keeper is not None:
-            self._keeper.communicate()
+            self._keeper.leave()
         self._java = self._keeper = self.directory = None
         return state
+
+
+def new_cluster_id() -> str:
+    """Return the id of a new cluster. It begins with a letter: one that begins with - the tool takes for an option."""
+    return base64.urlsafe_b64encode(b"k" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
 
 
 # --- room and ports -----------------------------------------------------------------------------------------------

@@ -55,6 +55,40 @@ def keep(directory: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+class Keeper:
+    """A process that survives its maker: when that is gone, it kills what it was told of and removes the directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", __file__, str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def add(self, pid: int) -> None:
+        """Tell it of one more process."""
+        self._say(f"{pid} {started(pid)}\n")
+
+    def leave(self) -> None:
+        """Send it home: nothing is killed and nothing removed."""
+        self._say("leave\n")
+        self._process.communicate()
+
+    def close(self) -> None:
+        """Let it do its work now; returns when that is done."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        self._process.wait()
+
+    def _say(self, line: str) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.write(line.encode())
+            self._process.stdin.flush()
+
+
 @dataclass(frozen=True)
 class State:
     """A broker that outlives the program that started it."""

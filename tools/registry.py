@@ -10,7 +10,6 @@ caller is gone without a word.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import http.client
 import shutil
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker import QUICK_JVM, free_port
-from broker_state import started
+from broker_state import Keeper
 from kafka_jars import CACHE, BrokerError, java_command
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class Registry:
         self.port = free_port("127.0.0.1")
         self._directory: Path | None = None
         self._java: subprocess.Popen[bytes] | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._keeper: Keeper | None = None
 
     @property
     def url(self) -> str:
@@ -103,13 +102,7 @@ class Registry:
 
     def _start(self, home: Path, deadline: float) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="penstock-registry-"))
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-S", str(Path(__file__).with_name("broker_state.py")), str(self._directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._keeper = Keeper(self._directory)
         settings = ["-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={self.port}", "-Dregistry.storage.kind=mem"]
         (program,) = home.rglob("apicurio-registry-app-*-runner.jar")
         command = [java_command() or "java", "-Xmx384m", *QUICK_JVM, f"-Djava.io.tmpdir={self._directory}", *settings]
@@ -122,9 +115,7 @@ class Registry:
                 start_new_session=True,
                 cwd=program.parent,
             )
-        assert self._keeper.stdin is not None  # noqa: S101 - a pipe was asked for
-        self._keeper.stdin.write(f"{self._java.pid} {started(self._java.pid)}\n".encode())
-        self._keeper.stdin.flush()
+        self._keeper.add(self._java.pid)
         while not self._answers():
             if self._java.poll() is not None or time.monotonic() > deadline:
                 text = (self._directory / "registry.log").read_text(errors="replace")
@@ -148,10 +139,8 @@ class Registry:
             self._java.wait()
             self._java = None
         keeper, self._keeper = self._keeper, None
-        if keeper is not None and keeper.stdin is not None:
-            with contextlib.suppress(OSError):
-                keeper.stdin.close()
-            keeper.wait()
+        if keeper is not None:
+            keeper.close()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None

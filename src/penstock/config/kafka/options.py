@@ -87,6 +87,18 @@ KAFKA_DEFAULTS: Final = (
         "how long a message may be on its way, attempts to send it again included",
     ),
     KafkaDefault(
+        "topic.metadata.refresh.interval.ms",
+        "10000",
+        "a transaction that waits to be told its partitions notes only so that the topic was deleted; librdkafka asks "
+        "every 300000",
+    ),
+    KafkaDefault(
+        "topic.metadata.propagation.max.ms",
+        "10000",
+        "how long a topic that is suddenly missing is waited for; every topic was seen at the start, and librdkafka's "
+        "30000 would hide for longer that one was deleted",
+    ),
+    KafkaDefault(
         "message.max.bytes",
         "1000000",
         "librdkafka's default, which every broker accepts; a payload may have 64 bytes less",
