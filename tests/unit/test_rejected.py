@@ -26,7 +26,7 @@ PACKED = {"name": "json", "config": {"buffer_size_records": 3}}  # four messages
 
 
 def settings(mock: _core.MockCluster, **more: Any) -> dict[str, Any]:
-    options = {"linger.ms": 50, **more.pop("kafka_options", {})}  # what is handed over together travels together
+    options = {"linger.ms": 150, **more.pop("kafka_options", {})}  # what is handed over together travels together
     common = {"topic": "orders", "bootstrap_servers": mock.bootstrap_servers, "workers": 0, "format": PACKED}
     return {**common, "kafka_options": options, **more}
 
