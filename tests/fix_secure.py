@@ -100,5 +100,16 @@ def unsigned_token(argument: str, life_secs: float = 600) -> tuple[str, float]:
     return f"{part(alg='none')}.{part(sub=user, iat=now - 1, exp=now + life_secs)}.", now + life_secs
 
 
+def ways_in(secure: SecureBroker, user: str) -> list[dict[str, Any]]:
+    """What a user may log in with: a password over TLS, librdkafka's own tokens, tokens of ours."""
+    own = secure.options("OAUTHBEARER", user)
+    ours = {name: value for name, value in own.items() if name != "enable.sasl.oauthbearer.unsecure.jwt"}
+    return [
+        {"kafka_options": secure.options("SASL_SSL", user)},
+        {"kafka_options": own},
+        {"kafka_options": ours, "oauth_cb": unsigned_token},
+    ]
+
+
 def pytest_report_header() -> list[str]:
     return [] if WHY_NO_SECURE is None else [f"Kafka with locks: NONE, its tests are LEFT OUT: {WHY_NO_SECURE}"]

@@ -14,8 +14,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource
 
-from broken_configurations import without
-from fix_secure import unsigned_token
+from fix_secure import ways_in
 from penstock.check import check
 from penstock.cli import main
 from penstock.cluster import before_first_row
@@ -333,13 +332,7 @@ def test_transactions_of_other_jobs(run: Callable[..., tuple[int, str, str]], wr
 
 def test_the_ways_in(secure: SecureBroker, secure_topic: Callable[..., str], secure_kafka: Kafka) -> None:
     """Passwords and tokens, of librdkafka's and of ours, read progress and end transactions too."""
-    topic, own = secure_topic(), secure.options("OAUTHBEARER", "admin")
-    ours = without(own, "enable.sasl.oauthbearer.unsecure.jwt")
-    ways: list[dict[str, Any]] = [
-        {"kafka_options": secure.options("SASL_SSL", "admin")},
-        {"kafka_options": own},
-        {"kafka_options": ours, "oauth_cb": unsigned_token},
-    ]
+    topic, ways = secure_topic(), ways_in(secure, "admin")
     for number, way in enumerate(ways):
         write = Writers(secure_kafka.bootstrap_servers, topic)
         write.add(record("a", rows=number), to=(open_ := write.begin(f"{topic}-0")))

@@ -14,8 +14,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
 import penstock
-from broken_configurations import without
-from fix_secure import unsigned_token
+from fix_secure import ways_in
 from penstock.cli import main
 from penstock.config import load
 from penstock.verify import read_receipt
@@ -304,13 +303,7 @@ def test_a_topic_that_is_gone(verify: Verifier, kafka: Kafka, written: Report) -
 
 def test_the_ways_in(secure: SecureBroker, secure_topic: Callable[..., str], secure_kafka: Kafka) -> None:
     """Passwords over TLS and tokens of ours read too; who may not is told at once, and READ on the topic is enough."""
-    topic, own = secure_topic(), secure.options("OAUTHBEARER", "admin")
-    ours = without(own, "enable.sasl.oauthbearer.unsecure.jwt")
-    ways: list[dict[str, Any]] = [
-        {"kafka_options": secure.options("SASL_SSL", "admin")},
-        {"kafka_options": own},
-        {"kafka_options": ours, "oauth_cb": unsigned_token},
-    ]
+    topic, ways = secure_topic(), ways_in(secure, "admin")
     for way in ways:
         report = penstock.write(ROWS.slice(0, 3), topic=topic, key="id", audit=True, workers=0, **way)
         receipt = read_receipt(report.to_json().encode(), "receipt")
