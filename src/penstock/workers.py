@@ -80,6 +80,7 @@ class Workers:
         self._crew.start([self._start_of(worker, timeout_secs) for worker in range(self.count)])
         self._renew()
         waiting = set(range(self.count))
+        most = min(_MOST_EARLY_DEATHS, config.writer.max_restarts_per_min)
         deadline = time.monotonic() + timeout_secs + _PATIENCE_SECS
         while waiting:
             # Who has died is asked before he is heard: what he had said before is why he was refused.
@@ -93,7 +94,7 @@ class Workers:
                 else:
                     yield worker, message
             for worker, how in dead:
-                if self.replaced_early == _MOST_EARLY_DEATHS or time.monotonic() > deadline:
+                if self.replaced_early == most or time.monotonic() > deadline:
                     raise WorkerDied(f"{self.name(worker)} {how} before it was ready; what it printed stands above")
                 _log.warning("%s %s before it was ready; another one takes its place", self.name(worker), how)
                 waiting.add(worker)
