@@ -40,7 +40,7 @@ def messages(bootstrap_servers: str, topic: str) -> Iterator[bytes]:
     left = set(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, number, 0) for number in left])
     while left:
-        for message in consumer.consume(10_000, timeout=30):
+        for message in consumer.consume(10_000, timeout=1):
             error = message.error()
             if error is None:
                 yield message.value()
