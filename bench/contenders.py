@@ -153,12 +153,14 @@ class Lab:
 
     startup_cpu  CPU seconds of a run of one row, by contender: taken off every run of ours
     broker_pid   of the broker, when it is ours
+    memory_bytes  of penstock; None: its default
     workers      how many processes penstock chose; the floor gets as many producers
     """
 
     bootstrap_servers: str
     broker_pid: int | None = None
     workers: int | None = None
+    memory_bytes: int | None = None
     library: str = field(default_factory=librdkafka)
     startup_cpu: dict[str, float] = field(default_factory=dict)
     _expected: dict[Path, dict[str, Any]] = field(default_factory=dict)
@@ -204,6 +206,8 @@ class Lab:
             settings["audit"] = True
         if self.workers is not None:
             settings["workers"] = self.workers
+        if self.memory_bytes is not None:
+            settings["memory_bytes"] = self.memory_bytes
         return settings
 
     def ours(self, contender: Contender, topic: str, *paths: Path) -> list[str]:

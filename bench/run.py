@@ -50,6 +50,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, help="of penstock, and producers of the floor (default: as penstock does)"
     )
+    parser.add_argument("--memory-bytes", type=int, help="of penstock (default: its own)")
     parser.add_argument("--only", default="", help="words, separated by commas")
     parser.add_argument("--shape", choices=data.SHAPES, default=data.HEADLINE, help="kind of prices in the whole job")
     parser.add_argument("--output", type=Path, help="name of the result files, without ending")
