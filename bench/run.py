@@ -142,7 +142,7 @@ def measure(options: argparse.Namespace, address: str, broker_pid: int | None) -
         print(f"\n{title}\n\n{tables.text(*table)}", flush=True)
         sections.append(f"## {title}\n\n{tables.markdown(*table)}\n")
 
-    lab = Lab(address, broker_pid, options.workers)
+    lab = Lab(address, broker_pid, options.workers, options.memory_bytes)
     chosen = [one for one in CONTENDERS if wanted(options, one.name)]
     if chosen:
         runs = whole_job(lab, options, chosen)
