@@ -65,6 +65,7 @@ class Blocks:
         self._coordinator = coordinator
         self._largest = coordinator.arena.size // (2 * max(coordinator.workers, 1) + 2)
         self._runs = 0
+        self._sticky = 0  # where rows of the block at hand go that are left to chance
         # of events, so far; those of a job count on behind any of an earlier run, which had fewer in each of its epochs
         self._sequence = 0 if coordinator.job is None else (coordinator.job.first_epoch - 1) << 32
         self._dictionaries: list[_Dictionary | None] = []
@@ -166,12 +167,11 @@ class Blocks:
         return end, size
 
     def _select(self, plan: Plan, read: _core.Piece, rows: Rows, first: int, end: int) -> _core.Selection:
-        if self._coordinator.job is not None:
-            self._runs = (rows.at + first) // RUN_ROWS
-        sticky = self._runs % self._coordinator.partitions
+        run = self._runs if self._coordinator.job is None else (rows.at + first) // RUN_ROWS
         self._runs += 1
+        self._sticky = run % self._coordinator.partitions
         try:
-            return plan.selector.select(read, first, end, rows.which, sticky, rows.verdicts)
+            return plan.selector.select(read, first, end, rows.which, self._sticky, rows.verdicts)
         except _core.RowError as error:
             row, column, text = error.args
             self._coordinator.ledger.take(failed=1)
@@ -186,7 +186,7 @@ class Blocks:
         job = coordinator.job
         for owner, first_group, count, share, copies in selection.shares():
             # A run without a key goes where its partition would.
-            lane = owner if plan.affine else (self._runs - 1) % coordinator.partitions % coordinator.lanes
+            lane = owner if plan.affine else self._sticky % coordinator.lanes
             if job is not None and rows.unit is not None and job.passes(lane, *rows.unit):
                 coordinator.ledger.take(resumed=share)
                 continue

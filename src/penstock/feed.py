@@ -1,7 +1,7 @@
 """feed: batches, as the writer gets them, into blocks: columns checked, held where they must be, counted for a job.
 
 Writer ──Batch──▶ Feed ──pieces──▶ Blocks
-└──▶ Consolidation: one batch with an index, many with the output buffer ──▶ Blocks
+                   └──▶ Consolidation: one batch with an index, many with the output buffer ──▶ Blocks
 """
 
 from __future__ import annotations

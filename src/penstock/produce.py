@@ -25,6 +25,7 @@ __all__ = [
     "find_partitions",
     "make_producer",
     "set_token",
+    "transaction_secs",
     "transactional_id",
 ]
 
@@ -32,6 +33,7 @@ __all__ = [
 TOPIC_WAIT_SECS = 5.0
 _FIRST_STEP_SECS = 0.5
 _LONGEST_STEP_SECS = 8.0  # with workers=0 also how late Ctrl-C may be served
+_TRANSACTION_MS = 60_000  # librdkafka's default of transaction.timeout.ms
 _TRANSACTION_STEP_MS = 10  # for each look at one of them
 UNKNOWN_TOPIC = frozenset({-188, 3, 5})  # _UNKNOWN_TOPIC, UNKNOWN_TOPIC_OR_PART, LEADER_NOT_AVAILABLE
 NO_BROKER = frozenset({-185, -195, -187})  # _TIMED_OUT, _TRANSPORT, _ALL_BROKERS_DOWN
@@ -66,6 +68,11 @@ def make_producer(start: Start, lane: int, *, check_signals: bool) -> _core.Prod
             producer.close()
             return Refused("token", "_INVALID_ARG", refused)
     return producer
+
+
+def transaction_secs(options: Mapping[str, str]) -> float:
+    """Return how long a broker leaves a transaction open, with these options of librdkafka's."""
+    return int(options.get("transaction.timeout.ms", _TRANSACTION_MS)) / 1000
 
 
 def transactional_id(job: str, lane: int) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from penstock.errors import ConnectError
-from penstock.produce import transactional_id
+from penstock.produce import transaction_secs, transactional_id
 from penstock.reader import Reader
 from penstock.report import Sum  # noqa: TC001 - msgspec reads the annotation
 
@@ -46,7 +46,6 @@ _log = logging.getLogger("penstock")
 _STEP_SECS: Final = 0.01  # how late the end is noticed; a job's start waits for it
 _FETCH_WAIT_MS: Final = 10  # how long a broker that has nothing more may think about it
 _TELL_SECS: Final = 2.0
-_TRANSACTION_MS: Final = 60_000  # librdkafka's default of transaction.timeout.ms
 
 Jobs = dict[str, "dict[int, Progress]"]  # by job and lane
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -170,7 +169,7 @@ class ProgressReader:
 
     def __init__(self, config: Config, tokens: Tokens | None, *, isolation: Isolation = "read_committed") -> None:
         self._topic = config.writer.progress_topic
-        self._patience = int(config.kafka.get("transaction.timeout.ms", _TRANSACTION_MS)) / 1000
+        self._patience = transaction_secs(config.kafka)
         # a follower near by, which client.rack asks for, may know a lower high watermark than the leader
         options = {"fetch.wait.max.ms": str(_FETCH_WAIT_MS), **config.consumer_options, "client.rack": ""}
         self._reader = Reader(config, tokens, isolation, options)

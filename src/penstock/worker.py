@@ -24,7 +24,7 @@ import msgspec
 
 from penstock import _core, control
 from penstock.layout import ColumnarLayout, Layout, make_packer
-from penstock.produce import begin_transactions, connect, make_producer, set_token
+from penstock.produce import begin_transactions, connect, make_producer, set_token, transaction_secs
 from penstock.vitals import BEAT_AT, show_encoding
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ _COLUMN_SHOWN, _TEXT_SHOWN = 100, 500
 _IDLE_SECS = 1.0
 _COMMIT_STEP_MS = 2  # for each look at a commit: while it goes on, other lanes want to be served
 _ABORT_MS = 3000  # less than a worker may take to end
-_TRANSACTION_MS = 60_000  # librdkafka's default of transaction.timeout.ms
-_OVERDUE = 0.8  # of it: after as much a transaction may have been ended
+_OVERDUE = 0.8  # of transaction.timeout.ms: after as much a transaction may have been ended
 _WARNING = 4  # syslog's
 
 
@@ -67,6 +66,7 @@ class Work:
         self._batch_encoders: dict[int, BatchEncoder] = {}
         self._producers: dict[int, _core.Producer] = {}  # by lane
         self._transactions: dict[int, float] = {}  # lanes that have one open, and since when
+        self._overdue_secs = _OVERDUE * transaction_secs(dict(start.configuration))
         self._recording: deque[control.Commit] = deque()  # without transactions: records that are on their way
         self._committing: dict[int, control.Commit] = {}  # by lane: what its transaction is being committed with
         self._said: list[control.FromWorker] = []
@@ -181,8 +181,7 @@ class Work:
 
     def _overdue(self, lane: int) -> bool:
         """Tell whether a lane's transaction has lasted so long that its broker may have ended it."""
-        limit_ms = int(dict(self._start.configuration).get("transaction.timeout.ms", _TRANSACTION_MS))
-        return time.monotonic() - self._transactions.get(lane, math.inf) > _OVERDUE * limit_ms / 1000
+        return time.monotonic() - self._transactions.get(lane, math.inf) > self._overdue_secs
 
     def results(self, timeout_ms: int) -> Iterator[control.FromWorker]:
         """Serve delivery reports for up to timeout_ms, then tell what there is to tell.
