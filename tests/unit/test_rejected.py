@@ -313,7 +313,9 @@ def test_a_producer_that_is_purged_sends_nothing_again(mock: _core.MockCluster) 
         producer.close()
     ((_, _, errors, unknown, _, failure, left_out, _, _),) = results
     assert sum(rows for _, _, rows, _, _ in errors) == 6
-    assert (unknown, failure, left_out) == (0, None, [])
+    # On a busy machine a message may be on its way, for the first or the second time, when the purge comes.
+    assert unknown in {0, 2, 4, 6}
+    assert (failure, left_out) == (None, [])
     assert memory
 
 
