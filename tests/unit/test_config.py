@@ -60,6 +60,7 @@ def test_defaults_are_those_of_the_issue() -> None:
         "message.max.bytes": "1000000",
         "queue.buffering.max.messages": "65536",
         "queue.buffering.max.kbytes": "57344",
+        "reconnect.backoff.max.ms": "1000",
         "topic.metadata.propagation.max.ms": "10000",
         "topic.metadata.refresh.interval.ms": "10000",
         "ssl.ca.location": "probe",

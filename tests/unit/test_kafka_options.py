@@ -331,7 +331,11 @@ def test_idempotence_switched_off_by_name_is_taken_at_its_word() -> None:
         ({"acks": 1, "enable.gapless.guarantee": True}, ["enable.gapless.guarantee=true", "enable.idempotence=true"]),
         ({"message.timeout.ms": 5}, ["message.timeout.ms=5", "linger.ms=5"]),
         ({"delivery.timeout.ms": 9, "linger.ms": 20}, ["delivery.timeout.ms=9", "linger.ms=20"]),
-        ({"reconnect.backoff.ms": 20000}, ["reconnect.backoff.ms=20000", "reconnect.backoff.max.ms=10000"]),
+        (
+            {"reconnect.backoff.ms": 20000, "reconnect.backoff.max.ms": 10000},
+            ["reconnect.backoff.ms=20000", "reconnect.backoff.max.ms=10000"],
+        ),
+        ({"reconnect.backoff.max.ms": 50}, ["reconnect.backoff.ms=100", "reconnect.backoff.max.ms=50"]),
     ],
 )
 def test_options_that_exclude_each_other_are_refused_with_both_names(options: dict[str, Any], words: list[str]) -> None:
@@ -339,6 +343,13 @@ def test_options_that_exclude_each_other_are_refused_with_both_names(options: di
     sentence = refusal_of(options)
     for word in words:
         assert word in sentence
+
+
+@pytest.mark.parametrize(("shortest", "longest"), [(50, "1000"), (1000, "1000"), (20000, "20000")])
+def test_the_longest_wait_for_a_broker_is_at_least_the_shortest(shortest: int, longest: str) -> None:
+    """Naming reconnect.backoff.ms alone, as for any other client, is no contradiction with our own default."""
+    config = load(topic="t", kafka_options={"reconnect.backoff.ms": shortest})
+    assert config.kafka["reconnect.backoff.max.ms"] == longest
 
 
 def test_a_contradiction_is_found_across_places() -> None:

@@ -87,6 +87,12 @@ KAFKA_DEFAULTS: Final = (
         "how long a message may be on its way, attempts to send it again included",
     ),
     KafkaDefault(
+        "reconnect.backoff.max.ms",
+        "1000",
+        "how long a broker that is back may wait to be tried again, as in the Java clients; with librdkafka's 10000 a "
+        "network that is gone for a second stops a job for ten",
+    ),
+    KafkaDefault(
         "topic.metadata.refresh.interval.ms",
         "10000",
         "a transaction that waits to be told its partitions notes only so that the topic was deleted; librdkafka asks "

@@ -40,6 +40,9 @@ def settle(options: Mapping[str, KafkaOption], computed: Mapping[str, str]) -> t
     values = {default.option: computed.get(default.option, default.value) for default in KAFKA_DEFAULTS}
     values["enable.idempotence"] = "true" if idempotent else "false"
     values.update({name: option.value for name, option in options.items() if name != "enable.idempotence"})
+    if "reconnect.backoff.max.ms" not in options:  # who names the shortest wait alone means at least that one
+        shortest = int(values.get("reconnect.backoff.ms", "0"))
+        values["reconnect.backoff.max.ms"] = str(max(shortest, int(values["reconnect.backoff.max.ms"])))
     if "ssl.ca.pem" in options and "ssl.ca.location" not in options:
         del values["ssl.ca.location"]
     _check_together(options, values, idempotent=idempotent)
@@ -117,7 +120,7 @@ def _check_together(options: Mapping[str, KafkaOption], values: Mapping[str, str
             f"{named or f'delivery_timeout_secs={int(timeout) / 1000:g}'}: it must be greater than linger.ms={linger}, "
             "or every message expires before it is sent; raise it, or lower linger.ms"
         )
-    first, last = values.get("reconnect.backoff.ms", "100"), values.get("reconnect.backoff.max.ms", "10000")
+    first, last = values.get("reconnect.backoff.ms", "100"), values["reconnect.backoff.max.ms"]
     if int(first) > int(last):
         raise ConfigError(f"reconnect.backoff.ms={first} is above reconnect.backoff.max.ms={last}; swap or lower it")
     queue, largest = int(values["queue.buffering.max.kbytes"]) * 1024, int(values["message.max.bytes"])
