@@ -62,7 +62,12 @@ def test_kill_9_of_the_caller(mock: MockCluster, mark: str, tmp_path: Path) -> N
     found = batches(path)
     ids = [number for batch in found for number in batch.column("id").to_pylist()]
     assert len(ids) >= 500
-    assert ids == list(range(1, 2 * len(ids), 2))
+    assert len(set(ids)) == len(ids)
+    # chunks go to several partitions, whose brokers may answer in another order
+    for batch in found:
+        first = batch.column("id")[0].as_py()
+        assert first % 1000 == 1
+        assert batch.column("id").to_pylist() == list(range(first, first + 1000, 2))
     report = penstock.write(
         pa.record_batch({"id": [-1], "text": pa.array([b"\xff"], pa.binary()).view(pa.string())}),
         topic="orders", bootstrap_servers=mock.bootstrap_servers, workers=0,
