@@ -26,7 +26,7 @@ import pyarrow as pa
 import penstock
 
 text = pa.array([b"good", b"\\xff"] * 500, pa.binary()).view(pa.string())
-settings = {"topic": "orders", "bootstrap_servers": sys.argv[1], "workers": 1}
+settings = {"topic": "single", "bootstrap_servers": sys.argv[1], "workers": 1}
 with penstock.open(**settings, on_bad_row="dead_letter", dead_letter=sys.argv[2]) as writer:
     first = 0
     while True:
@@ -47,6 +47,7 @@ def batches(path: Path) -> list[pa.RecordBatch]:
 def test_kill_9_of_the_caller(mock: MockCluster, mark: str, tmp_path: Path) -> None:
     """The file has whole batches, each a chunk's bad rows, and a later run goes on behind them."""
     path = tmp_path / "dead.arrows"
+    mock.create_topic("single", 1)  # the answers of several partitions come in any order
     caller = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, mock.bootstrap_servers, str(path)], env={**os.environ, MARK: mark}
     )
@@ -62,12 +63,7 @@ def test_kill_9_of_the_caller(mock: MockCluster, mark: str, tmp_path: Path) -> N
     found = batches(path)
     ids = [number for batch in found for number in batch.column("id").to_pylist()]
     assert len(ids) >= 500
-    assert len(set(ids)) == len(ids)
-    # chunks go to several partitions, whose brokers may answer in another order
-    for batch in found:
-        first = batch.column("id")[0].as_py()
-        assert first % 1000 == 1
-        assert batch.column("id").to_pylist() == list(range(first, first + 1000, 2))
+    assert ids == list(range(1, 2 * len(ids), 2))
     report = penstock.write(
         pa.record_batch({"id": [-1], "text": pa.array([b"\xff"], pa.binary()).view(pa.string())}),
         topic="orders", bootstrap_servers=mock.bootstrap_servers, workers=0,
