@@ -201,18 +201,25 @@ cdef class Producer(_Interruptible):
     def begin_transaction(self):
         return transaction_error(self.alive().begin_transaction())
 
-    def commit_transaction(self, int timeout_ms):
-        cdef CProducer* producer = self.alive()
-        cdef TransactionOutcome outcome
-        with nogil:
-            outcome = producer.commit_transaction(timeout_ms)
-        return transaction_error(outcome)
-
     def abort_transaction(self, int timeout_ms):
         cdef CProducer* producer = self.alive()
         cdef TransactionOutcome outcome
         with nogil:
             outcome = producer.abort_transaction(timeout_ms)
+        return transaction_error(outcome)
+
+    def begin_commit(self, int timeout_ms):
+        self.alive().begin_commit(timeout_ms)
+
+    @property
+    def committing(self):
+        return self.alive().committing()
+
+    def end_commit(self):
+        cdef CProducer* producer = self.alive()
+        cdef TransactionOutcome outcome
+        with nogil:
+            outcome = producer.end_commit()
         return transaction_error(outcome)
 
     def record(self, str topic, bytes key, bytes value):
@@ -260,7 +267,10 @@ cdef class Producer(_Interruptible):
 
     def close(self):
         with nogil:
-            self.producer.reset()
+            CProducer.end(move(self.producer))
+
+    def __dealloc__(self):
+        CProducer.end(move(self.producer))
 
 
 cdef class Admin(_Interruptible):

@@ -497,8 +497,12 @@ cdef extern from "produce.hpp" namespace "penstock" nogil:
         int event_fd()
         TransactionOutcome init_transactions(int)
         TransactionOutcome begin_transaction()
-        TransactionOutcome commit_transaction(int)
         TransactionOutcome abort_transaction(int)
+        void begin_commit(int) except +
+        cbool committing()
+        TransactionOutcome end_commit()
+        @staticmethod
+        void end(unique_ptr[CProducer])
         int32_t record(const string&, const string&, const string&)
         cbool recorded(int32_t&)
         void purge()

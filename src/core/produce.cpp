@@ -49,9 +49,11 @@ Producer::Producer(const ProducerOptions& options, bool (*interrupted)(void*), v
 
 Producer::~Producer() {
   if (!ours()) {
+    if (commit_.joinable()) commit_.detach();
     close(event_fd_);
     return;
   }
+  if (commit_.joinable()) commit_.join();
   // Reports still to come would find freed records: purge first, and serve what that gives.
   purge();
   for (int tries = 0; outstanding_ > 0 && tries < 100; ++tries) api.poll(rk_, 10);
@@ -321,6 +323,7 @@ void Producer::wait() {
 }
 
 void Producer::poll(int timeout_ms) {
+  if (commit_.joinable()) return;
   Client::poll(timeout_ms);
   send_again();
 }

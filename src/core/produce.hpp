@@ -1,10 +1,11 @@
 // One librdkafka producer: messages go in without being copied, delivery reports are counted per chunk, a full queue means wait.
 //
-// Everything here runs in the one thread that packs, polls and reads the results.
+// Everything here runs in the one thread that packs, polls and reads the results; only a commit has one of its own, which polls meanwhile.
 // Who owns what: slabs are the producer's until every message in them has its delivery report; a chunk's block and entries in the
 // arena are read only while the chunk is packed; keys are copied by librdkafka.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -12,6 +13,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -104,8 +106,15 @@ class Producer : public Client, public Sink {
   // Of a producer with a transactional.id (transaction.cpp). They wait for the broker, all but the second.
   TransactionOutcome init_transactions(int timeout_ms);
   TransactionOutcome begin_transaction();
-  TransactionOutcome commit_transaction(int timeout_ms);
   TransactionOutcome abort_transaction(int timeout_ms);
+  // Commits in a thread of its own, which waits for the broker and serves the callbacks meanwhile: poll does nothing until end_commit.
+  // All messages but records must have their reports. Makes event_fd readable when it is over.
+  void begin_commit(int timeout_ms);
+  bool committing() const { return commit_.joinable() && !commit_over_; }
+  // How it ended; waits for that.
+  TransactionOutcome end_commit();
+  // Lets a producer go. Where it is committing, once that is over, in the background.
+  static void end(std::unique_ptr<Producer> producer);
   // Sends a message that belongs to no chunk: in a transaction it is committed with what was sent before it. Its bytes are copied.
   // 0, or librdkafka's code where it did not take it; what became of it, recorded() tells.
   int32_t record(const std::string& topic, const std::string& key, const std::string& value);
@@ -260,6 +269,10 @@ class Producer : public Client, public Sink {
   std::map<uint64_t, std::unique_ptr<Working>> chunks_;
   std::vector<std::unique_ptr<ChunkResult>> results_;
   std::deque<int32_t> recorded_;               // codes of records that have their reports
+
+  std::thread commit_;                         // from begin_commit to end_commit
+  std::atomic<bool> commit_over_{false};
+  TransactionOutcome commit_outcome_;          // the thread's, until it is over
 };
 
 }  // namespace penstock

@@ -445,11 +445,21 @@ class Producer:
     def begin_transaction(self) -> TransactionError | None:
         """Have what is sent from now on belong to one transaction."""
 
-    def commit_transaction(self, timeout_ms: int) -> TransactionError | None:
-        """Wait for all reports, then for the commit; None when it is done. Reports are served meanwhile."""
-
     def abort_transaction(self, timeout_ms: int) -> TransactionError | None:
         """Give up all that was sent since the transaction began; None when that is done."""
+
+    def begin_commit(self, timeout_ms: int) -> None:
+        """Wait for the reports of records, then for the commit, in a thread; event_fd tells when it is over.
+
+        All chunks must be complete. Until end_commit() nothing may be sent, and poll() serves nothing.
+        """
+
+    @property
+    def committing(self) -> bool:
+        """A commit is under way."""
+
+    def end_commit(self) -> TransactionError | None:
+        """Return how the commit ended, once it has: None when it is done. Needs begin_commit()."""
 
     def record(self, topic: str, key: bytes, value: bytes) -> int:
         """Send a message of no chunk, copied, to the topic's partition 0; 0, or librdkafka's code if refused."""
@@ -490,7 +500,7 @@ class Producer:
         """What librdkafka last complained of, such as an unreachable broker; empty when nothing."""
 
     def close(self) -> None:
-        """Purge and end the producer; nothing else may be called on it afterwards."""
+        """Purge and end the producer, after a commit in the background; nothing else may be called on it then."""
 
 class Admin:
     """One librdkafka client that looks at the cluster before the first row, and makes topics.

@@ -46,7 +46,6 @@ _LINES_PER_PACKET = 64
 _LEFT_OUT_PER_PACKET = 64
 _COLUMN_SHOWN, _TEXT_SHOWN = 100, 500
 _IDLE_SECS = 1.0
-_COMMIT_STEP_MS = 2  # for each look at a commit: while it goes on, other lanes want to be served
 _ABORT_MS = 3000  # less than a worker may take to end
 _OVERDUE = 0.8  # of transaction.timeout.ms: after as much a transaction may have been ended
 _WARNING = 4  # syslog's
@@ -110,11 +109,6 @@ class Work:
         """Messages without a report."""
         return sum(producer.outstanding for producer in self._producers.values())
 
-    @property
-    def is_committing(self) -> bool:
-        """A commit is under way, of which only asking for results() tells how it goes."""
-        return bool(self._committing)
-
     def busy(self, lane: int) -> bool:
         """Tell whether a chunk for this lane may have to wait for the broker."""
         return self._producers[lane].busy
@@ -150,7 +144,11 @@ class Work:
         """Return a lane's producer, in a transaction where it has such."""
         producer = self._producers[lane]
         if self._start.job and lane not in self._transactions:
-            producer.begin_transaction()  # where that fails, so does what is sent
+            error = producer.begin_transaction()
+            if error is not None:  # then what is sent fails as well, with less of a reason
+                self._said.append(
+                    control.Log([(_WARNING, "TXN", f"lane {lane} cannot begin a transaction: {error[1]}")])
+                )
             self._transactions[lane] = time.monotonic()
         return producer
 
@@ -161,36 +159,35 @@ class Work:
             self._said.append(_committed(message, code, _core.error_text(code)))
         elif self._start.job:
             self._committing[message.lane] = message
+            self._producers[message.lane].begin_commit(max(1, int(self._left_secs(message.lane) * 1000)))
         else:
             self._recording.append(message)
 
-    def _go_on_committing(self) -> Iterator[control.Committed]:
-        """Look how the commits do, each for a moment: a lane whose broker is away must not hold up the others."""
+    def _end_commits(self) -> Iterator[control.Committed]:
+        """Tell of the commits that are over."""
         for lane, message in list(self._committing.items()):
             producer = self._producers[lane]
-            error = producer.commit_transaction(_COMMIT_STEP_MS)
+            if producer.committing:
+                continue
+            del self._committing[lane]
+            error = producer.end_commit()
             if error is None:
                 del self._transactions[lane]
                 producer.recorded()
                 yield _committed(message)
-            elif error[2] and not self._overdue(lane):
-                continue
             elif producer.fatal() is None:  # that is told by itself
                 yield _committed(message, *error[:2])
-            del self._committing[lane]
 
-    def _overdue(self, lane: int) -> bool:
-        """Tell whether a lane's transaction has lasted so long that its broker may have ended it."""
-        return time.monotonic() - self._transactions.get(lane, math.inf) > self._overdue_secs
+    def _left_secs(self, lane: int) -> float:
+        """Return how long a lane's transaction may still last before its broker may end it."""
+        return self._transactions.get(lane, math.inf) + self._overdue_secs - time.monotonic()
 
     def results(self, timeout_ms: int) -> Iterator[control.FromWorker]:
         """Serve delivery reports for up to timeout_ms, then tell what there is to tell.
 
         What fails because the producer cannot go on is not told, but that it cannot: the next one sends it again.
         """
-        if self._committing:
-            timeout_ms = 0
-        elif timeout_ms and len(self._producers) > 1:
+        if timeout_ms and (len(self._producers) > 1 or self._committing):
             self._wait(timeout_ms)
             timeout_ms = 0
         for lane, producer in self._producers.items():
@@ -203,7 +200,7 @@ class Work:
         yield from self._log()
         said, self._said = self._said, []
         yield from said
-        yield from self._go_on_committing()
+        yield from self._end_commits()
         while self._recording and (code := self._producers[self._recording[0].lane].recorded()) is not None:
             yield _committed(self._recording.popleft(), code, _core.error_text(code))
 
@@ -234,7 +231,7 @@ class Work:
 
         A broker that has ended a transaction which lasted too long says the same as to one that was fenced.
         """
-        if self._overdue(lane):
+        if self._left_secs(lane) < 0:
             return control.Failing(
                 "_TIMED_OUT",
                 f"a transaction was ended by its broker: it lasted longer than transaction.timeout.ms: {text}",
@@ -248,10 +245,13 @@ class Work:
             yield control.Log(lines[first : first + _LINES_PER_PACKET], dropped)
 
     def abandon(self) -> None:
-        """Give up the transactions that are open, so that nobody who reads committed has to wait for them."""
-        for lane in self._transactions:
+        """Give up the transactions that are open, so that nobody who reads committed has to wait for them.
+
+        One that is being committed is decided by the broker.
+        """
+        for lane in self._transactions.keys() - self._committing.keys():
             self._producers[lane].abort_transaction(_ABORT_MS)
-        self._transactions.clear()
+            del self._transactions[lane]
 
     def close(self) -> None:
         """Let the producers go; what they still had is given up."""
@@ -356,7 +356,7 @@ def _serve(work: Work, channel: socket.socket, memory: mmap.mmap, vitals: int) -
         poll.register(fd, select.POLLIN)
     stopping = False
     while not (stopping and work.outstanding == 0):
-        ready = {fd for fd, _ in poll.poll(0 if work.is_committing else _IDLE_SECS * 1000)}
+        ready = {fd for fd, _ in poll.poll(_IDLE_SECS * 1000)}
         for fd in ready.intersection(events):
             os.read(fd, 8)
         # Reports before the next chunk: what they free may be what the coordinator waits for.
