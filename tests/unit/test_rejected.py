@@ -293,15 +293,17 @@ def test_a_producer_that_is_purged_sends_nothing_again(mock: _core.MockCluster) 
     size = piece.copy(0, 6, arena, at, [])
     entries, repeats, groups = selection.copy(arena, at + (size + 63) // 64 * 64)
     layout = Layout(spec, JsonLayout((0,)), None, Packing(records=2), 1000, resend=True)
+    # Three messages are a full batch and go at once; fewer, as they are sent again, wait longer than the test lasts.
+    options = {"bootstrap.servers": mock.bootstrap_servers, "batch.num.messages": "3", "linger.ms": "60000"}
     producer = _core.Producer(
-        configuration=[("bootstrap.servers", mock.bootstrap_servers), ("linger.ms", "50")], topic="orders", headers=[],
+        configuration=list(options.items()), topic="orders", headers=[],
         window_messages=100, queue_bytes=1 << 20, slab_bytes=1 << 22, audit=False, check_signals=False,
     )  # fmt: skip
     try:
         assert producer.partitions("orders", 10_000) == (4, 0)
         mock.push_request_errors(PRODUCE, [INVALID_RECORD] * 10)
         producer.produce(1, _core.Packer(schema, layout), arena, (at, 0, entries, repeats, groups, 1, 0))
-        for _ in range(3):
+        while not producer.busy:  # until they have come back
             assert producer.poll(50) == []
         assert producer.outstanding == 3
         producer.purge()
@@ -313,9 +315,7 @@ def test_a_producer_that_is_purged_sends_nothing_again(mock: _core.MockCluster) 
         producer.close()
     ((_, _, errors, unknown, _, failure, left_out, _, _),) = results
     assert sum(rows for _, _, rows, _, _ in errors) == 6
-    # On a busy machine a message may be on its way, for the first or the second time, when the purge comes.
-    assert unknown in {0, 2, 4, 6}
-    assert (failure, left_out) == (None, [])
+    assert (unknown, failure, left_out) == (0, None, [])
     assert memory
 
 
