@@ -26,6 +26,7 @@ from penstock.logs import tell_log
 from penstock.produce import NO_BROKER, TOPIC_WAIT_SECS, UNKNOWN_TOPIC, find_partitions, set_token
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -40,6 +41,7 @@ _log = logging.getLogger("penstock")
 _TOPIC_EXISTS: Final = 36
 # NOT_CONTROLLER, REQUEST_TIMED_OUT, THROTTLING_QUOTA_EXCEEDED: of a broker that may well make the topic a moment later.
 _LATER: Final = frozenset({41, 7, 89}) | NO_BROKER
+_OTHERWISE: Final = frozenset({40, 42, 44})  # INVALID_CONFIG, INVALID_REQUEST, POLICY_VIOLATION
 _NO_RIGHT: Final = ("TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED")
 _MAY_WRITE: Final = 4  # rd_kafka_AclOperation_t
 _MAY_DO_ALL: Final = 2
@@ -55,8 +57,13 @@ _TIMED_OUT: Final = -185
 _BROKERS_SECS: Final = 5.0
 _STEP_SECS: Final = 0.2  # how late a refusal is noticed
 _REQUEST_SECS: Final = 30.0  # for one answer of a broker that has let us in
-# One partition, so that all jobs' records are in one order; the broker's default replication.
-_PROGRESS_TOPIC: Final = CreateTopic(partitions=1, config={"cleanup.policy": "compact"})
+# One partition, so that all jobs' records are in one order; the broker's default replication. The segment that is being
+# written is not compacted, and each start of a job reads all of it. Confluent Cloud takes no fewer than 50 MiB; brokers
+# that do not let one choose get the second form.
+_PROGRESS_TOPIC: Final = (
+    CreateTopic(partitions=1, config={"cleanup.policy": "compact", "segment.bytes": str(50 << 20)}),
+    CreateTopic(partitions=1, config={"cleanup.policy": "compact"}),
+)
 _ADVICE: Final = "; check bootstrap.servers and security.protocol"
 
 
@@ -152,7 +159,8 @@ class Cluster:
         make    false leaves a missing one missing, which is an error then
         Raises ConnectError when it is not there after 5 s, when it cannot be made, or when we may not write to it.
         """
-        return self._look(name, self._config.writer.create_topic, make=make)
+        wanted = self._config.writer.create_topic
+        return self._look(name, () if wanted is None else (wanted,), make=make)
 
     def progress_topic(self, *, make: bool = True) -> Topic:
         """Look at the topic with the progress of jobs; make it where it is missing: one partition, compacted.
@@ -169,7 +177,7 @@ class Cluster:
             )  # fmt: skip
         return found
 
-    def _look(self, name: str, wanted: CreateTopic | None, *, make: bool) -> Topic:
+    def _look(self, name: str, wanted: Sequence[CreateTopic], *, make: bool) -> Topic:
         if not self._admin.has_controller:
             return Topic(name, self._wait_for(name), None, {}, "the cluster names no controller that could be asked")
         code, text, partitions, operations = self._admin.describe_topic(name, self._request_ms())
@@ -177,7 +185,7 @@ class Cluster:
         if code in UNKNOWN_TOPIC and not make:
             raise missing_topic(self.servers, name, _core.error_name(code), asked=False)
         if code in UNKNOWN_TOPIC:
-            made = wanted is not None and self._make(name, wanted)
+            made = bool(wanted) and self._make(name, *wanted)
             partitions = self._wait_for(name)
             _, _, _, operations = self._admin.describe_topic(name, self._request_ms())
         elif code in NO_BROKER:  # the address that we were given answers, and those that it sends us on to do not
@@ -261,8 +269,11 @@ class Cluster:
     def _request_ms(self) -> int:
         return int(max(1.0, min(_REQUEST_SECS, self._deadline - time.monotonic())) * 1000)
 
-    def _make(self, name: str, wanted: CreateTopic) -> bool:
-        """Make the topic; several clients at once still work. Tells whether it was us."""
+    def _make(self, name: str, wanted: CreateTopic, *others: CreateTopic) -> bool:
+        """Make the topic; several clients at once still work. Tells whether it was us.
+
+        others  what it may be instead where the broker refuses that
+        """
         numbers = (wanted.partitions or -1, wanted.replication_factor or -1)
         while True:
             code, text = self._admin.create_topic(name, *numbers, wanted.config.items(), self._request_ms())
@@ -272,6 +283,8 @@ class Cluster:
                 break
             time.sleep(_STEP_SECS)
             self.brokers()  # tells librdkafka who the controller is by now
+        if code in _OTHERWISE and others:
+            return self._make(name, *others)
         error = _core.error_name(code)
         text = text or _core.error_text(code)
         if error in _NO_RIGHT:

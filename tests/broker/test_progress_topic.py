@@ -215,7 +215,9 @@ def test_the_topic_is_made(kafka: Kafka, new_topic: Callable[..., str], caplog: 
             list(pool.map(lambda _: before_first_row(config, None), range(3)))  # none raises
         assert list(read_topic(kafka.bootstrap_servers, name).watermarks) == [0]
         resource = ConfigResource(ConfigResource.Type.TOPIC, name)
-        assert kafka.admin.describe_configs([resource])[resource].result(20)["cleanup.policy"].value == "compact"
+        settings = kafka.admin.describe_configs([resource])[resource].result(20)
+        assert settings["cleanup.policy"].value == "compact"
+        assert settings["segment.bytes"].value == str(50 << 20)
         assert "not compacted" not in caplog.text
         kafka.alter_topic(name, cleanup__policy="delete")
         before_first_row(config, None)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from penstock._core import MockCluster
     from penstock.config import Config
 
-UNKNOWN, EXISTS, NOT_CONTROLLER, TIMED_OUT, DENIED, INVALID = 3, 36, 41, -185, 29, 40
+UNKNOWN, EXISTS, NOT_CONTROLLER, TIMED_OUT, DENIED, INVALID, POLICY = 3, 36, 41, -185, 29, 40, 44
 WRITE, DESCRIBE = 4, 8
 
 
@@ -128,6 +128,20 @@ def test_the_progress_topic_is_made(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     with asking(monkeypatch, told, job="j") as found:
         assert not found.progress_topic().made
     assert "is not compacted (cleanup.policy=delete): what jobs record there is deleted in time" in caplog.text
+
+
+@pytest.mark.parametrize("code", [INVALID, POLICY])
+def test_a_broker_that_sets_the_size_of_segments_itself(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes the progress topic in its own way; what it refuses then too is told."""
+    refused = (code, "segment.bytes is not yours to set")
+    told = Answers(describe_topic=[MISSING, THERE], create_topic=[refused, (0, "")], partitions=[(1, 0)])
+    with asking(monkeypatch, told, job="j") as found:
+        assert found.progress_topic().made
+    assert told.asked.count("create_topic") == 2
+    told = Answers(describe_topic=[MISSING], create_topic=[refused, (code, "no compacted topics")])
+    with asking(monkeypatch, told, job="j") as found, pytest.raises(ConnectError, match="made: no compacted topics"):
+        found.progress_topic()
+    assert told.asked.count("create_topic") == 2
 
 
 def test_no_controller_until_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
