@@ -127,12 +127,18 @@ def test_wrong_flags(words: list[str], sentence: str, capsys: pytest.CaptureFixt
 
 
 def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a broker the commands end as others do."""
-    for words in (["jobs"], ["transactions", "list", "--topic", "t"], ["transactions", "abort", "--job", "j"]):
+    """Without a broker the commands end as others do, and name the topic that they are about."""
+    for words, topic in (
+        (["jobs"], "penstock-progress"),
+        (["jobs", "--progress-topic", "p"], "p"),
+        (["transactions", "list", "--topic", "t"], "t"),
+        (["transactions", "list", "--job", "j"], "penstock-progress"),
+        (["transactions", "abort", "--job", "j"], "penstock-progress"),
+    ):
         code = main([*words, "--bootstrap-servers", "127.0.0.1:1", "--initialization-timeout-secs", "1"])
         out, err = capsys.readouterr()
         assert (code, out) == (4, "")
-        assert "127.0.0.1:1" in err
+        assert f'127.0.0.1:1 within 1 s (initialization_timeout_secs) for topic "{topic}": ' in err
 
 
 def test_a_table_that_is_too_wide() -> None:

@@ -33,7 +33,7 @@ _AGES: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 def list_jobs(flags: argparse.Namespace) -> None:
     """Print the jobs of the progress topic."""
-    loaded, tokens = _reach(flags, topic=_SOME)
+    loaded, tokens = _reach(flags, topic=False)
     jobs = [sum_up(lanes) for lanes in read_progress(loaded, tokens, wait=False).values()]
     if flags.json:
         put(_json({"jobs": jobs}))
@@ -47,7 +47,7 @@ def list_jobs(flags: argparse.Namespace) -> None:
 
 def list_transactions(flags: argparse.Namespace) -> None:
     """Print where the partitions of a topic end, and the lanes of a job."""
-    loaded, tokens = _reach(flags, topic=_SOME if flags.topic is None and flags.job is not None else flags.topic)
+    loaded, tokens = _reach(flags, topic=flags.topic is not None or flags.job is None)
     progress_topic = loaded.writer.progress_topic
     everything = read_progress(loaded, tokens, isolation="read_uncommitted")  # a job that never came to a commit too
     topics, job = [loaded.topic], None
@@ -74,7 +74,7 @@ def list_transactions(flags: argparse.Namespace) -> None:
 
 def abort_transactions(flags: argparse.Namespace) -> None:
     """Take over the transactional ids of a job."""
-    loaded, tokens = _reach(flags, topic=_SOME)
+    loaded, tokens = _reach(flags, topic=False)
     topic = loaded.writer.progress_topic
     everything = read_progress(loaded, tokens, isolation="read_uncommitted")  # what is open holds back nothing of it
     job = sum_up(find_job(everything, flags.job, topic))
@@ -89,10 +89,15 @@ def abort_transactions(flags: argparse.Namespace) -> None:
         put(_json({"job": job.name, "transactional_ids": ids}))
 
 
-def _reach(flags: argparse.Namespace, topic: str | None) -> tuple[Config, Tokens | None]:
-    """Return the configuration of a client that has been let in; topic: over that of the configuration."""
+def _reach(flags: argparse.Namespace, *, topic: bool) -> tuple[Config, Tokens | None]:
+    """Return the configuration of a client that has been let in.
+
+    topic: of that which the flags or the configuration name, not of the progress topic alone
+    """
     given = {"job": _SOME, **flag_reader.settings_of(flags)}
-    loaded = config.load(flags.config, **{**given, "topic": topic})
+    loaded = config.load(flags.config, **{**given, "topic": flags.topic if topic else _SOME})
+    if not topic:
+        loaded = msgspec.structs.replace(loaded, topic=loaded.writer.progress_topic)
     tokens = open_tokens(loaded)
     with Cluster(loaded, None if tokens is None else tokens.first()) as cluster:
         cluster.connect()  # a refused login is explained here
