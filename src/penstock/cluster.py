@@ -41,7 +41,8 @@ _log = logging.getLogger("penstock")
 _TOPIC_EXISTS: Final = 36
 # NOT_CONTROLLER, REQUEST_TIMED_OUT, THROTTLING_QUOTA_EXCEEDED: of a broker that may well make the topic a moment later.
 _LATER: Final = frozenset({41, 7, 89}) | NO_BROKER
-_OTHERWISE: Final = frozenset({40, 42, 44})  # INVALID_CONFIG, INVALID_REQUEST, POLICY_VIOLATION
+# INVALID_CONFIG, INVALID_REQUEST, POLICY_VIOLATION: of one that may make the topic with other settings.
+_OTHERWISE: Final = frozenset({40, 42, 44})
 _NO_RIGHT: Final = ("TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED")
 _MAY_WRITE: Final = 4  # rd_kafka_AclOperation_t
 _MAY_DO_ALL: Final = 2
